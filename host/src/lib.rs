@@ -4,6 +4,7 @@
 //! The modules follow the path of a record: [`log`] fetches it, [`decode`] turns it into columns ([`rows`]).
 
 pub mod decode;
+pub mod generate;
 pub mod log;
 pub mod pipeline;
 pub mod rows;

@@ -167,6 +167,12 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// If the log can't be reached or the topic does not exist.
     fn bounds(&self, topic: &str) -> Result<Vec<Bounds>, LogError>;
 
+    /// The largest record that a topic takes, in bytes: key, value, headers and some overhead together.
+    ///
+    /// # Errors
+    /// If the log can't be reached or the topic does not exist.
+    fn max_record_bytes(&self, topic: &str) -> Result<usize, LogError>;
+
     /// Joins a group and fences earlier owners of the transactional id. Blocks until the log has confirmed the
     /// fencing; partitions are assigned later, by [`Session::poll`].
     ///

@@ -1,0 +1,55 @@
+//! librdkafka's errors, sorted by what the caller can do about them.
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+
+use crate::log::LogError;
+
+/// Whether the broker or the way to it is away for now.
+fn is_passing(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::Resolve
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::MessageTimedOut
+            | Code::NetworkException
+            | Code::LeaderNotAvailable
+            | Code::NotLeaderForPartition
+            | Code::CoordinatorLoadInProgress
+            | Code::CoordinatorNotAvailable
+            | Code::NotCoordinator
+            | Code::NotEnoughReplicas
+            | Code::RebalanceInProgress
+            | Code::UnknownBroker
+            | Code::ConcurrentTransactions
+            | Code::UnstableOffsetCommit
+            | Code::Retry
+    )
+}
+
+/// Whether a newer owner has taken over.
+pub(super) fn is_fenced(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Fenced | Code::ProducerFenced | Code::InvalidProducerEpoch | Code::FencedInstanceId
+    )
+}
+
+/// Sorts an error of anything but a commit.
+pub(super) fn log_error(error: &KafkaError) -> LogError {
+    if let KafkaError::Transaction(inner) = error
+        && inner.is_retriable()
+    {
+        return LogError::Unavailable(inner.to_string());
+    }
+    match error.rdkafka_error_code() {
+        Some(code) if is_passing(code) => LogError::Unavailable(code.to_string()),
+        Some(code) if is_fenced(code) => LogError::Fenced(error.to_string()),
+        Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
+            LogError::Refused("a topic or partition does not exist, or may not be seen".to_owned())
+        }
+        _ => LogError::Refused(error.to_string()),
+    }
+}

@@ -1,0 +1,215 @@
+//! The log that is Kafka, through librdkafka.
+//!
+//! - [`KafkaLog`]: settings, topics and their bounds.
+//! - `session`: a consumer and a transactional producer that work as one.
+//! - `reader` and `writer`: for commands and tests, outside groups and transactions.
+//! - `errors`: librdkafka's errors, sorted by what can be done about them.
+
+mod errors;
+mod reader;
+mod session;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::ConsumerContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+
+use self::errors::log_error;
+use super::{Bounds, Log, LogError, Membership, Offset, TopicInfo, TopicSpec};
+
+pub use reader::KafkaReader;
+pub use session::KafkaSession;
+pub use writer::KafkaWriter;
+
+/// How long a round trip to the cluster may take before it counts as unreachable.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A Kafka cluster, and the settings with which every client of it is made.
+#[derive(Clone)]
+pub struct KafkaLog {
+    settings: Arc<BTreeMap<String, String>>,
+    admin: Arc<AdminClient<DefaultClientContext>>,
+}
+
+impl KafkaLog {
+    /// A log on the cluster that `settings` name, in librdkafka's terms (`bootstrap.servers` and the like). Makes no
+    /// connection yet.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] if librdkafka does not know a setting or its value.
+    pub fn new(settings: BTreeMap<String, String>) -> Result<Self, LogError> {
+        let admin = client_config(&settings)
+            .create()
+            .map_err(|error| log_error(&error))?;
+        Ok(Self {
+            settings: Arc::new(settings),
+            admin: Arc::new(admin),
+        })
+    }
+
+    /// The settings of a client: ours first, the user's over them, and those that correctness needs last.
+    fn client(&self, ours: &[(&str, &str)], fixed: &[(&str, &str)]) -> ClientConfig {
+        let mut config = ClientConfig::new();
+        for (name, value) in ours {
+            config.set(*name, *value);
+        }
+        for (name, value) in self.settings.iter() {
+            config.set(name, value);
+        }
+        for (name, value) in fixed {
+            config.set(*name, *value);
+        }
+        config.set_log_level(RDKafkaLogLevel::Warning);
+        config
+    }
+
+    /// Runs a request of the admin client to its end. Its futures are driven by a thread of librdkafka's, so blocking
+    /// on them needs no runtime.
+    fn wait<T>(
+        &self,
+        request: impl Future<Output = Result<T, KafkaError>>,
+    ) -> Result<T, LogError> {
+        futures_executor::block_on(request).map_err(|error| log_error(&error))
+    }
+}
+
+/// Settings that hold for every client, so that what is unknown is refused at once.
+fn client_config(settings: &BTreeMap<String, String>) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.extend(settings.iter().map(|(k, v)| (k.clone(), v.clone())));
+    config.set_log_level(RDKafkaLogLevel::Warning);
+    config
+}
+
+impl Log for KafkaLog {
+    type Session = KafkaSession;
+    type Reader = KafkaReader;
+    type Writer = KafkaWriter;
+
+    fn topics(&self) -> Result<Vec<TopicInfo>, LogError> {
+        let metadata = self
+            .admin
+            .inner()
+            .fetch_metadata(None, REQUEST_TIMEOUT)
+            .map_err(|error| log_error(&error))?;
+        let mut topics: Vec<TopicInfo> = metadata
+            .topics()
+            .iter()
+            .filter(|topic| topic.error().is_none())
+            .map(|topic| TopicInfo {
+                name: topic.name().to_owned(),
+                partitions: i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX),
+            })
+            .collect();
+        topics.sort_by(|a, b| a.name.cmp(&b.name));
+        Ok(topics)
+    }
+
+    fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
+        // -1: the broker's own default, which is what an operator has set for topics that nobody said more about.
+        let mut topic = NewTopic::new(&spec.name, spec.partitions, TopicReplication::Fixed(-1));
+        for (name, value) in &spec.settings {
+            topic = topic.set(name, value);
+        }
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .operation_timeout(Some(REQUEST_TIMEOUT));
+        let results = self.wait(self.admin.create_topics([&topic], &options))?;
+        for result in results {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => {
+                    return Err(LogError::Refused(format!("cannot create topic {name}: {code}")));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn bounds(&self, topic: &str) -> Result<Vec<Bounds>, LogError> {
+        let info = self
+            .topic(topic)?
+            .ok_or_else(|| LogError::NoTopic(topic.to_owned()))?;
+        (0..info.partitions)
+            .map(|partition| {
+                let (start, end) = self
+                    .admin
+                    .inner()
+                    .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+                    .map_err(|error| log_error(&error))?;
+                Ok(Bounds {
+                    start: Offset(start),
+                    end: Offset(end),
+                })
+            })
+            .collect()
+    }
+
+    fn max_record_bytes(&self, topic: &str) -> Result<usize, LogError> {
+        let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
+        let topics = [ResourceSpecifier::Topic(topic)];
+        let configs = self.wait(self.admin.describe_configs(&topics, &options))?;
+        for config in configs {
+            let config = config.map_err(|code| {
+                LogError::Refused(format!("cannot read the settings of topic {topic}: {code}"))
+            })?;
+            let limit = config.get("max.message.bytes").and_then(|e| e.value.clone());
+            if let Some(limit) = limit.and_then(|text| text.parse().ok()) {
+                return Ok(limit);
+            }
+        }
+        Err(LogError::Refused(format!(
+            "the cluster does not tell max.message.bytes of topic {topic}"
+        )))
+    }
+
+    fn join(&self, membership: &Membership) -> Result<KafkaSession, LogError> {
+        KafkaSession::join(self, membership)
+    }
+
+    fn reader(&self, topic: &str, from: &[(i32, Offset)]) -> Result<KafkaReader, LogError> {
+        KafkaReader::new(self, topic, from)
+    }
+
+    fn writer(&self) -> Result<KafkaWriter, LogError> {
+        KafkaWriter::new(self)
+    }
+}
+
+/// Passes librdkafka's own messages to our log. A broker that is away is repeated often, so what librdkafka says of
+/// connections is for debugging; the worker itself tells its operator.
+struct Messages;
+
+impl Messages {
+    fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error
+                if facility != "FAIL" && facility != "ERROR" =>
+            {
+                tracing::warn!(target: "librdkafka", facility, "{message}");
+            }
+            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+}
+
+impl ClientContext for Messages {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Messages::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+impl ConsumerContext for Messages {}

@@ -1,0 +1,73 @@
+//! Reads committed records of one topic outside any group.
+
+use std::time::Duration;
+
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Headers;
+use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
+
+use super::errors::log_error;
+use super::session::append;
+use super::{KafkaLog, Messages};
+use crate::log::{Fetched, Log, LogError, Offset, Reader};
+
+/// A poll returns when it has this many records.
+const POLL_RECORDS: usize = 4_096;
+
+/// A reader of committed records.
+pub struct KafkaReader {
+    consumer: BaseConsumer<Messages>,
+}
+
+impl KafkaReader {
+    pub(super) fn new(
+        log: &KafkaLog,
+        topic: &str,
+        from: &[(i32, Offset)],
+    ) -> Result<Self, LogError> {
+        if log.topic(topic)?.is_none() {
+            return Err(LogError::NoTopic(topic.to_owned()));
+        }
+        let consumer: BaseConsumer<Messages> = log
+            .client(
+                &[("client.id", "millstream-reader")],
+                &[
+                    // Required by librdkafka, never used: the reader joins no group and commits nothing.
+                    ("group.id", "millstream-reader"),
+                    ("enable.auto.commit", "false"),
+                    ("isolation.level", "read_committed"),
+                ],
+            )
+            .create_with_context(Messages)
+            .map_err(|error| log_error(&error))?;
+        let mut list = TopicPartitionList::new();
+        for (partition, offset) in from {
+            list.add_partition_offset(topic, *partition, NativeOffset::Offset(offset.0))
+                .map_err(|error| log_error(&error))?;
+        }
+        consumer.assign(&list).map_err(|error| log_error(&error))?;
+        Ok(Self { consumer })
+    }
+}
+
+impl Reader for KafkaReader {
+    fn poll(&mut self, into: &mut Fetched, mut wait: Duration) -> Result<(), LogError> {
+        into.clear();
+        for _ in 0..POLL_RECORDS {
+            match self.consumer.poll(wait) {
+                None => break,
+                Some(Err(error)) => return Err(log_error(&error)),
+                Some(Ok(message)) => {
+                    append(&message, into);
+                    let batch = into.batch_mut(message.topic(), message.partition());
+                    for header in message.headers().into_iter().flat_map(Headers::iter) {
+                        batch.push_header(header.key, header.value.unwrap_or_default());
+                    }
+                }
+            }
+            wait = Duration::ZERO;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,398 @@
+//! A worker's part in a group: one consumer and one transactional producer that work as one.
+//!
+//! The consumer finds the group's offsets, the producer commits them inside its transactions (KIP-447); the consumer
+//! itself never commits. Everything runs on the caller's thread: librdkafka calls back only inside `poll`.
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use rdkafka::Message;
+use rdkafka::client::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
+
+use super::errors::{is_fenced, log_error};
+use super::{KafkaLog, Messages, REQUEST_TIMEOUT};
+use crate::log::{
+    CommitError, Fetched, GroupOffset, LogError, Membership, Offset, Outbox, OutboxRecord, Polled,
+    Session, TopicPartition,
+};
+use crate::time::Timestamp;
+
+/// A poll returns when it has this many records, so that a batch stays in the processor's cache.
+const POLL_RECORDS: usize = 4_096;
+/// A poll returns when it has this many bytes.
+const POLL_BYTES: usize = 4 << 20;
+/// How long one step of a commit may be tried again before its transaction is given up. Above the transaction timeout
+/// that we ask of the broker, so that afterwards the broker has decided.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Learns from librdkafka when partitions come and go.
+#[derive(Default)]
+struct Group {
+    reassigned: AtomicBool,
+}
+
+impl ClientContext for Group {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Messages::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Messages.error(error, reason);
+    }
+}
+
+impl ConsumerContext for Group {
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Error(error) = rebalance {
+            tracing::warn!(%error, "the group could not be rebalanced");
+        }
+        self.reassigned.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Remembers the first record that the broker did not take.
+#[derive(Default)]
+pub(super) struct Deliveries {
+    failed: Mutex<Option<KafkaError>>,
+}
+
+impl Deliveries {
+    pub(super) fn take_failure(&self) -> Option<KafkaError> {
+        let mut failed = self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        failed.take()
+    }
+}
+
+impl ClientContext for Deliveries {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        Messages::log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        Messages.error(error, reason);
+    }
+}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, _)) = result {
+            let mut failed = self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            failed.get_or_insert_with(|| error.clone());
+        }
+    }
+}
+
+/// A member of a consumer group that commits by transactions.
+pub struct KafkaSession {
+    consumer: BaseConsumer<Group>,
+    producer: BaseProducer<Deliveries>,
+}
+
+impl KafkaSession {
+    pub(super) fn join(log: &KafkaLog, membership: &Membership) -> Result<Self, LogError> {
+        let producer: BaseProducer<Deliveries> = log
+            .client(
+                &[
+                    ("client.id", "millstream"),
+                    // Records of a commit are queued in one go, so there is nothing to linger for.
+                    ("linger.ms", "1"),
+                    ("message.max.bytes", "67108864"),
+                    ("queue.buffering.max.messages", "1000000"),
+                    ("compression.type", "lz4"),
+                    // An open transaction holds up every reader of the sink, so a dead host's must end soon.
+                    ("transaction.timeout.ms", "10000"),
+                ],
+                &[
+                    ("transactional.id", &membership.transactional_id),
+                    ("enable.idempotence", "true"),
+                    // The same partition for the same key as the Java client.
+                    ("partitioner", "murmur2_random"),
+                ],
+            )
+            .create_with_context(Deliveries::default())
+            .map_err(|error| log_error(&error))?;
+        // Fences older owners and ends what they left open, before anything is read.
+        producer
+            .init_transactions(REQUEST_TIMEOUT)
+            .map_err(|error| log_error(&error))?;
+
+        let consumer: BaseConsumer<Group> = log
+            .client(
+                &[
+                    ("client.id", "millstream"),
+                    ("partition.assignment.strategy", "cooperative-sticky"),
+                    ("session.timeout.ms", "10000"),
+                    // A full queue is looked at again soon; the default of a second halves the throughput.
+                    ("fetch.queue.backoff.ms", "10"),
+                    ("queued.min.messages", "100000"),
+                    ("fetch.message.max.bytes", "4194304"),
+                ],
+                &[
+                    ("group.id", &membership.group),
+                    ("enable.auto.commit", "false"),
+                    ("enable.auto.offset.store", "false"),
+                    ("isolation.level", "read_committed"),
+                    ("auto.offset.reset", "earliest"),
+                    ("enable.partition.eof", "false"),
+                ],
+            )
+            .create_with_context(Group::default())
+            .map_err(|error| log_error(&error))?;
+        let topics: Vec<&str> = membership.topics.iter().map(String::as_str).collect();
+        consumer
+            .subscribe(&topics)
+            .map_err(|error| log_error(&error))?;
+        Ok(Self { consumer, producer })
+    }
+
+    /// Hands all records to librdkafka and waits until the broker has each.
+    fn produce(&self, outbox: &Outbox, deadline: Instant) -> Result<(), CommitError> {
+        for record in outbox.records() {
+            self.send(record, deadline)?;
+        }
+        // librdkafka's own flush looks only every 100 ms.
+        while self.producer.in_flight_count() > 0 {
+            self.producer.poll(Duration::from_millis(10));
+            if Instant::now() > deadline {
+                return Err(self.abort("the broker did not take the records in time".to_owned()));
+            }
+        }
+        match self.producer.context().take_failure() {
+            None => Ok(()),
+            Some(error) => Err(self.abort_refused(&error)),
+        }
+    }
+
+    fn send(&self, record: OutboxRecord<'_>, deadline: Instant) -> Result<(), CommitError> {
+        loop {
+            match self.producer.send(native_record(&record)) {
+                Ok(()) => return Ok(()),
+                Err((error, _)) => {
+                    let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                    if !full || Instant::now() > deadline {
+                        return Err(self.abort_refused(&error));
+                    }
+                    self.producer.poll(Duration::from_millis(10));
+                }
+            }
+        }
+    }
+
+    /// Repeats a step while librdkafka says that it may be repeated.
+    fn step(
+        &self,
+        deadline: Instant,
+        call: impl Fn(&BaseProducer<Deliveries>) -> KafkaResult<()>,
+    ) -> Result<(), KafkaError> {
+        loop {
+            match call(&self.producer) {
+                Err(KafkaError::Transaction(error))
+                    if error.is_retriable() && Instant::now() < deadline =>
+                {
+                    self.producer.poll(Duration::from_millis(10));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// A step before the commit itself failed: nothing can have been committed.
+    fn give_up(&self, error: &KafkaError) -> CommitError {
+        if self.is_fenced(error) {
+            CommitError::Fenced(error.to_string())
+        } else {
+            self.abort(error.to_string())
+        }
+    }
+
+    fn abort_refused(&self, error: &KafkaError) -> CommitError {
+        if self.is_fenced(error) {
+            return CommitError::Fenced(error.to_string());
+        }
+        let reason = error.to_string();
+        match self.abort(reason.clone()) {
+            CommitError::Aborted(_) if !log_error(error).is_retriable() => {
+                CommitError::Refused(reason)
+            }
+            other => other,
+        }
+    }
+
+    /// Aborts the transaction, because of `reason`.
+    fn abort(&self, reason: String) -> CommitError {
+        let deadline = Instant::now() + COMMIT_TIMEOUT;
+        let aborted = self.step(deadline, |producer| producer.abort_transaction(REQUEST_TIMEOUT));
+        self.producer.context().take_failure();
+        match aborted {
+            Ok(()) => CommitError::Aborted(reason),
+            Err(error) if self.is_fenced(&error) => CommitError::Fenced(error.to_string()),
+            Err(error) => CommitError::Unknown(format!("{reason}; and the abort failed: {error}")),
+        }
+    }
+
+    fn is_fenced(&self, error: &KafkaError) -> bool {
+        error.rdkafka_error_code().is_some_and(is_fenced)
+            || self
+                .producer
+                .client()
+                .fatal_error()
+                .is_some_and(|(code, _)| is_fenced(code))
+    }
+}
+
+pub(super) fn native_record<'a>(record: &OutboxRecord<'a>) -> BaseRecord<'a, [u8], [u8]> {
+    let mut native = BaseRecord::to(record.topic()).timestamp(record.timestamp().0);
+    if let Some(partition) = record.partition() {
+        native = native.partition(partition);
+    }
+    if let Some(key) = record.key() {
+        native = native.key(key);
+    }
+    if let Some(value) = record.value() {
+        native = native.payload(value);
+    }
+    if record.headers().len() > 0 {
+        let mut headers = OwnedHeaders::new_with_capacity(record.headers().len());
+        for header in record.headers() {
+            headers = headers.insert(Header {
+                key: header.name,
+                value: Some(header.value),
+            });
+        }
+        native = native.headers(headers);
+    }
+    native
+}
+
+/// Appends a message to the batch of its partition.
+pub(super) fn append(message: &impl Message, into: &mut Fetched) -> usize {
+    let batch = into.batch_mut(message.topic(), message.partition());
+    let timestamp = Timestamp(message.timestamp().to_millis().unwrap_or(-1));
+    let (key, value) = (message.key(), message.payload());
+    batch.push(Offset(message.offset()), timestamp, key, value);
+    key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
+}
+
+impl Session for KafkaSession {
+    fn poll(&mut self, into: &mut Fetched, wait: Duration) -> Result<Polled, LogError> {
+        into.clear();
+        let (mut records, mut bytes, mut wait) = (0, 0, wait);
+        while records < POLL_RECORDS && bytes < POLL_BYTES {
+            let polled = self.consumer.poll(wait);
+            if self.consumer.context().reassigned.swap(false, Ordering::Relaxed) {
+                into.clear();
+                return Ok(Polled::Reassigned);
+            }
+            match polled {
+                None => break,
+                Some(Ok(message)) => {
+                    bytes += append(&message, into);
+                    records += 1;
+                    wait = Duration::ZERO;
+                }
+                // What came before it is good; the error shows again if it lasts.
+                Some(Err(error)) if records > 0 => {
+                    tracing::debug!(%error, "poll");
+                    break;
+                }
+                Some(Err(error)) => return Err(log_error(&error)),
+            }
+        }
+        Ok(Polled::Records)
+    }
+
+    fn assignment(&self) -> Vec<TopicPartition> {
+        // It fails only for a consumer that has been closed, which owns nothing.
+        let list = self.consumer.assignment().unwrap_or_default();
+        let mut assigned: Vec<TopicPartition> = list
+            .elements()
+            .iter()
+            .map(|element| TopicPartition::new(element.topic(), element.partition()))
+            .collect();
+        assigned.sort();
+        assigned
+    }
+
+    fn committed(&mut self) -> Result<Vec<GroupOffset>, LogError> {
+        let list = self
+            .consumer
+            .committed(REQUEST_TIMEOUT)
+            .map_err(|error| log_error(&error))?;
+        let mut committed = Vec::new();
+        for element in list.elements() {
+            element.error().map_err(|error| log_error(&error))?;
+            if let NativeOffset::Offset(offset) = element.offset() {
+                committed.push(GroupOffset {
+                    at: TopicPartition::new(element.topic(), element.partition()),
+                    offset: Offset(offset),
+                    metadata: element.metadata().to_owned(),
+                });
+            }
+        }
+        Ok(committed)
+    }
+
+    fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        if to.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::with_capacity(to.len());
+        for (at, offset) in to {
+            list.add_partition_offset(&at.topic, at.partition, NativeOffset::Offset(offset.0))
+                .map_err(|error| log_error(&error))?;
+        }
+        let done = self
+            .consumer
+            .seek_partitions(list, REQUEST_TIMEOUT)
+            .map_err(|error| log_error(&error))?;
+        for element in done.elements() {
+            element.error().map_err(|error| log_error(&error))?;
+        }
+        Ok(())
+    }
+
+    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
+        let Some(group) = self.consumer.group_metadata() else {
+            return Err(CommitError::Unknown("the consumer has left its group".to_owned()));
+        };
+        let mut list = TopicPartitionList::with_capacity(offsets.len());
+        for GroupOffset { at, offset, metadata } in offsets {
+            let mut element = list.add_partition(&at.topic, at.partition);
+            element
+                .set_offset(NativeOffset::Offset(offset.0))
+                .map_err(|error| CommitError::Refused(error.to_string()))?;
+            element.set_metadata(metadata);
+        }
+        let deadline = Instant::now() + COMMIT_TIMEOUT;
+        self.producer.begin_transaction().map_err(|error| {
+            if self.is_fenced(&error) {
+                CommitError::Fenced(error.to_string())
+            } else {
+                CommitError::Unknown(error.to_string())
+            }
+        })?;
+        self.produce(outbox, deadline)?;
+        self.step(deadline, |producer| {
+            producer.send_offsets_to_transaction(&list, &group, REQUEST_TIMEOUT)
+        })
+        .map_err(|error| self.give_up(&error))?;
+        match self.step(deadline, |producer| producer.commit_transaction(REQUEST_TIMEOUT)) {
+            Ok(()) => Ok(()),
+            Err(error) if self.is_fenced(&error) => Err(CommitError::Fenced(error.to_string())),
+            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
+                Err(self.abort(error.to_string()))
+            }
+            // After a commit that was not answered, an abort could tear what the broker has decided.
+            Err(error) => Err(CommitError::Unknown(error.to_string())),
+        }
+    }
+}
