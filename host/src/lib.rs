@@ -7,5 +7,6 @@ pub mod decode;
 pub mod generate;
 pub mod log;
 pub mod pipeline;
+pub mod plugin;
 pub mod rows;
 pub mod time;

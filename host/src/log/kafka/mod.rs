@@ -71,10 +71,7 @@ impl KafkaLog {
 
     /// Runs a request of the admin client to its end. Its futures are driven by a thread of librdkafka's, so blocking
     /// on them needs no runtime.
-    fn wait<T>(
-        &self,
-        request: impl Future<Output = Result<T, KafkaError>>,
-    ) -> Result<T, LogError> {
+    fn wait<T>(&self, request: impl Future<Output = Result<T, KafkaError>>) -> Result<T, LogError> {
         futures_executor::block_on(request).map_err(|error| log_error(&error))
     }
 }
@@ -125,7 +122,9 @@ impl Log for KafkaLog {
             match result {
                 Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
                 Err((name, code)) => {
-                    return Err(LogError::Refused(format!("cannot create topic {name}: {code}")));
+                    return Err(LogError::Refused(format!(
+                        "cannot create topic {name}: {code}"
+                    )));
                 }
             }
         }
@@ -159,7 +158,9 @@ impl Log for KafkaLog {
             let config = config.map_err(|code| {
                 LogError::Refused(format!("cannot read the settings of topic {topic}: {code}"))
             })?;
-            let limit = config.get("max.message.bytes").and_then(|e| e.value.clone());
+            let limit = config
+                .get("max.message.bytes")
+                .and_then(|e| e.value.clone());
             if let Some(limit) = limit.and_then(|text| text.parse().ok()) {
                 return Ok(limit);
             }

@@ -65,7 +65,10 @@ pub(super) struct Deliveries {
 
 impl Deliveries {
     pub(super) fn take_failure(&self) -> Option<KafkaError> {
-        let mut failed = self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut failed = self
+            .failed
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
         failed.take()
     }
 }
@@ -85,7 +88,10 @@ impl ProducerContext for Deliveries {
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = result {
-            let mut failed = self.failed.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+            let mut failed = self
+                .failed
+                .lock()
+                .unwrap_or_else(|poisoned| poisoned.into_inner());
             failed.get_or_insert_with(|| error.clone());
         }
     }
@@ -230,7 +236,9 @@ impl KafkaSession {
     /// Aborts the transaction, because of `reason`.
     fn abort(&self, reason: String) -> CommitError {
         let deadline = Instant::now() + COMMIT_TIMEOUT;
-        let aborted = self.step(deadline, |producer| producer.abort_transaction(REQUEST_TIMEOUT));
+        let aborted = self.step(deadline, |producer| {
+            producer.abort_transaction(REQUEST_TIMEOUT)
+        });
         self.producer.context().take_failure();
         match aborted {
             Ok(()) => CommitError::Aborted(reason),
@@ -288,7 +296,12 @@ impl Session for KafkaSession {
         let (mut records, mut bytes, mut wait) = (0, 0, wait);
         while records < POLL_RECORDS && bytes < POLL_BYTES {
             let polled = self.consumer.poll(wait);
-            if self.consumer.context().reassigned.swap(false, Ordering::Relaxed) {
+            if self
+                .consumer
+                .context()
+                .reassigned
+                .swap(false, Ordering::Relaxed)
+            {
                 into.clear();
                 return Ok(Polled::Reassigned);
             }
@@ -362,10 +375,17 @@ impl Session for KafkaSession {
 
     fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
         let Some(group) = self.consumer.group_metadata() else {
-            return Err(CommitError::Unknown("the consumer has left its group".to_owned()));
+            return Err(CommitError::Unknown(
+                "the consumer has left its group".to_owned(),
+            ));
         };
         let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for GroupOffset { at, offset, metadata } in offsets {
+        for GroupOffset {
+            at,
+            offset,
+            metadata,
+        } in offsets
+        {
             let mut element = list.add_partition(&at.topic, at.partition);
             element
                 .set_offset(NativeOffset::Offset(offset.0))
@@ -385,7 +405,9 @@ impl Session for KafkaSession {
             producer.send_offsets_to_transaction(&list, &group, REQUEST_TIMEOUT)
         })
         .map_err(|error| self.give_up(&error))?;
-        match self.step(deadline, |producer| producer.commit_transaction(REQUEST_TIMEOUT)) {
+        match self.step(deadline, |producer| {
+            producer.commit_transaction(REQUEST_TIMEOUT)
+        }) {
             Ok(()) => Ok(()),
             Err(error) if self.is_fenced(&error) => Err(CommitError::Fenced(error.to_string())),
             Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {

@@ -1,0 +1,459 @@
+//! Admission: from a file to a component that may run, or to one readable reason why not.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+use wasmtime::component::Component;
+use wasmtime::component::types::ComponentItem;
+
+use super::contract::{self, Description, LOG, PLUGIN, TYPES, VERSION};
+use super::engine::PluginEngine;
+use super::instance::Running;
+use super::sandbox::Limits;
+use super::{GuestFailure, GuestFault};
+use crate::rows::{Field, FieldType};
+
+/// The largest file that is looked at as a component.
+const MAX_FILE_BYTES: u64 = 64 << 20;
+/// How many fields a component may read or produce.
+const MAX_FIELDS: usize = 256;
+/// How long a field's name may be, in bytes.
+const MAX_NAME_BYTES: usize = 256;
+
+/// Interfaces of WASI that the standard libraries of guests import. None of them grants anything (see `sandbox`).
+const WASI: [&str; 5] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+];
+
+/// The kind of a function, which is the world it was built for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// Keeps some of the rows.
+    Filter,
+    /// Turns each row into any number of rows.
+    Map,
+    /// Folds the rows of each window and key.
+    Aggregate,
+    /// Computes results from all rows of a window.
+    WindowApply,
+}
+
+impl Kind {
+    const ALL: [Kind; 4] = [Kind::Filter, Kind::Map, Kind::Aggregate, Kind::WindowApply];
+
+    /// The name of the world in the contract.
+    pub fn world(self) -> &'static str {
+        match self {
+            Kind::Filter => "filter",
+            Kind::Map => "map",
+            Kind::Aggregate => "aggregate",
+            Kind::WindowApply => "window-apply",
+        }
+    }
+
+    /// The interface by which a component shows that it is of this kind.
+    pub(super) fn interface(self) -> &'static str {
+        match self {
+            Kind::Filter => "millstream:udf/filter-function",
+            Kind::Map => "millstream:udf/map-function",
+            Kind::Aggregate => "millstream:udf/aggregate-function",
+            Kind::WindowApply => "millstream:udf/window-apply-function",
+        }
+    }
+}
+
+/// Why a component is not admitted. The message names the file.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {reason}", file.display())]
+pub struct AdmissionError {
+    /// The file.
+    pub file: PathBuf,
+    /// What is wrong with it, and what to do.
+    pub reason: String,
+}
+
+/// An admitted component: compiled, and known by what it says of itself. Cheap to clone.
+#[derive(Clone)]
+pub struct Plugin {
+    pub(super) component: Component,
+    inner: Arc<About>,
+}
+
+struct About {
+    name: String,
+    version: String,
+    digest: String,
+    kind: Kind,
+    reads: Vec<Field>,
+    produces: Vec<Field>,
+    state_version: u32,
+}
+
+impl Plugin {
+    /// Reads, checks and compiles a component, and asks it to describe itself under `limits`.
+    ///
+    /// # Errors
+    /// If it can't be read, is no component, was built for another contract, imports what no component may
+    /// import, fails while it describes itself, or describes what can't be.
+    pub fn load(
+        engine: &PluginEngine,
+        file: &Path,
+        limits: Limits,
+    ) -> Result<Self, AdmissionError> {
+        read(file)
+            .and_then(|bytes| Self::admit(engine, &bytes, limits))
+            .map_err(|reason| AdmissionError {
+                file: file.to_owned(),
+                reason,
+            })
+    }
+
+    fn admit(engine: &PluginEngine, bytes: &[u8], limits: Limits) -> Result<Self, String> {
+        check_header(bytes)?;
+        let digest = hex(&Sha256::digest(bytes));
+        let component = Component::from_binary(&engine.engine, bytes)
+            .map_err(|error| format!("not a valid component: {}", error.root_cause()))?;
+        let ty = component.component_type();
+        let imports: Vec<&str> = ty.imports(&engine.engine).map(|(name, _)| name).collect();
+        check_imports(&imports)?;
+        let exports: Vec<&str> = ty
+            .exports(&engine.engine)
+            .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
+            .map(|(name, _)| name)
+            .collect();
+        let kind = kind_of(&exports)?;
+
+        let description =
+            describe(engine, &component, &digest, limits).map_err(|failure| failure.to_string())?;
+        let about = about(description, digest, kind)?;
+        Ok(Self {
+            component,
+            inner: Arc::new(about),
+        })
+    }
+
+    /// The function's name.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// The function's version.
+    pub fn version(&self) -> &str {
+        &self.inner.version
+    }
+
+    /// `name@version`.
+    pub fn who(&self) -> String {
+        format!("{}@{}", self.inner.name, self.inner.version)
+    }
+
+    /// SHA-256 of the file, in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.inner.digest
+    }
+
+    /// Its kind.
+    pub fn kind(&self) -> Kind {
+        self.inner.kind
+    }
+
+    /// The fields it reads.
+    pub fn reads(&self) -> &[Field] {
+        &self.inner.reads
+    }
+
+    /// The fields it produces.
+    pub fn produces(&self) -> &[Field] {
+        &self.inner.produces
+    }
+
+    /// The version of its partials.
+    pub fn state_version(&self) -> u32 {
+        self.inner.state_version
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, String> {
+    let explain = |error: std::io::Error| match error.kind() {
+        std::io::ErrorKind::NotFound => {
+            "there is no such file: build the plugins, or correct the path".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    let size = std::fs::metadata(file).map_err(explain)?.len();
+    if size > MAX_FILE_BYTES {
+        return Err(format!(
+            "{size} bytes are too many for a component: at most {MAX_FILE_BYTES} are taken"
+        ));
+    }
+    std::fs::read(file).map_err(explain)
+}
+
+/// Tells a component from what is often mistaken for one, by its first eight bytes.
+fn check_header(bytes: &[u8]) -> Result<(), String> {
+    match bytes.get(..8) {
+        Some([0, b'a', b's', b'm', 0x0d, 0, 1, 0]) => Ok(()),
+        Some([0, b'a', b's', b'm', 1, 0, 0, 0]) => Err(
+            "a core WebAssembly module, not a component: build it for the target wasm32-wasip2"
+                .to_owned(),
+        ),
+        Some([0, b'a', b's', b'm', ..]) => {
+            Err("WebAssembly of a version that is not known here".to_owned())
+        }
+        _ => Err("not WebAssembly: expected a component in binary form".to_owned()),
+    }
+}
+
+fn check_imports(imports: &[&str]) -> Result<(), String> {
+    let ours = [format!("{LOG}@0.1."), format!("{TYPES}@0.1.")];
+    let granted = |name: &str| {
+        WASI.iter().any(|prefix| name.starts_with(prefix))
+            || ours.iter().any(|prefix| name.starts_with(prefix))
+    };
+    let refused: Vec<&str> = imports
+        .iter()
+        .copied()
+        .filter(|name| !granted(name))
+        .collect();
+    if refused.is_empty() {
+        return Ok(());
+    }
+    Err(format!(
+        "it imports what no plugin may import: {}; granted are {LOG} {VERSION} and the parts of WASI that standard \
+         libraries need ({})",
+        refused.join(", "),
+        WASI.map(|prefix| prefix.trim_end_matches('/')).join(", ")
+    ))
+}
+
+/// The one kind whose interface is exported, at a version that this host speaks.
+fn kind_of(exports: &[&str]) -> Result<Kind, String> {
+    let base = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
+    let version = |name: &str| {
+        name.split_once('@')
+            .map_or("", |(_, version)| version)
+            .to_owned()
+    };
+    let of_contract: Vec<&str> = exports
+        .iter()
+        .copied()
+        .filter(|name| name.starts_with("millstream:udf/"))
+        .collect();
+    if let Some(other) = of_contract
+        .iter()
+        .find(|name| !version(name).starts_with("0.1."))
+    {
+        return Err(format!(
+            "it was built for another version of the contract ({other}); this host speaks {VERSION}: build it with \
+             the millstream-sdk of this release"
+        ));
+    }
+    let kinds: Vec<Kind> = Kind::ALL
+        .into_iter()
+        .filter(|kind| {
+            of_contract
+                .iter()
+                .any(|name| base(name) == kind.interface())
+        })
+        .collect();
+    let has_plugin = of_contract.iter().any(|name| base(name) == PLUGIN);
+    match (kinds.as_slice(), has_plugin) {
+        ([kind], true) => Ok(*kind),
+        ([_], false) => Err(format!("it does not export {PLUGIN}")),
+        ([], _) => Err(format!(
+            "it is a component of another world: it exports {}, and none of {}",
+            if exports.is_empty() {
+                "nothing".to_owned()
+            } else {
+                exports.join(", ")
+            },
+            Kind::ALL.map(Kind::interface).join(", ")
+        )),
+        (several, _) => Err(format!(
+            "it exports functions of several kinds ({}): a component is of one",
+            several
+                .iter()
+                .map(|kind| kind.world())
+                .collect::<Vec<_>>()
+                .join(", ")
+        )),
+    }
+}
+
+fn describe(
+    engine: &PluginEngine,
+    component: &Component,
+    digest: &str,
+    limits: Limits,
+) -> Result<Description, GuestFailure> {
+    let mut running = Running::start(engine, component, "(undescribed)", digest, limits)?;
+    let describe = running.function(PLUGIN, "describe")?;
+    let (description,) = running.call::<(), (Description,)>(&describe, ())?;
+    Ok(description)
+}
+
+fn about(description: Description, digest: String, kind: Kind) -> Result<About, String> {
+    let Description {
+        name,
+        version,
+        kind: said,
+        reads,
+        produces,
+        state_version,
+    } = description;
+    let said = match said {
+        contract::Kind::Filter => Kind::Filter,
+        contract::Kind::Map => Kind::Map,
+        contract::Kind::Aggregate => Kind::Aggregate,
+        contract::Kind::WindowApply => Kind::WindowApply,
+    };
+    if said != kind {
+        return Err(format!(
+            "it describes itself as {} and exports the functions of {}",
+            said.world(),
+            kind.world()
+        ));
+    }
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+        return Err(format!(
+            "its name {:?} is not of 1 to 64 lower-case letters, digits and hyphens",
+            super::sandbox::clip(&name, 80)
+        ));
+    }
+    let of_version = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
+    if version.is_empty() || version.len() > 64 || !version.chars().all(of_version) {
+        return Err(format!(
+            "its version {:?} is not a version",
+            super::sandbox::clip(&version, 80)
+        ));
+    }
+    if kind == Kind::Filter && !produces.is_empty() {
+        return Err("a filter produces no fields, and it describes some".to_owned());
+    }
+    Ok(About {
+        name,
+        version,
+        digest,
+        kind,
+        reads: fields("reads", reads)?,
+        produces: fields("produces", produces)?,
+        state_version,
+    })
+}
+
+fn fields(what: &str, fields: Vec<contract::Field>) -> Result<Vec<Field>, String> {
+    if fields.len() > MAX_FIELDS {
+        return Err(format!(
+            "it {what} {} fields: at most {MAX_FIELDS} are taken",
+            fields.len()
+        ));
+    }
+    let mut known: Vec<Field> = Vec::with_capacity(fields.len());
+    for contract::Field { name, ty, optional } in fields {
+        if name.is_empty() || name.len() > MAX_NAME_BYTES || name.contains(char::is_control) {
+            return Err(format!(
+                "it {what} a field whose name {:?} is not of 1 to {MAX_NAME_BYTES} printable bytes",
+                super::sandbox::clip(&name, 80)
+            ));
+        }
+        if known.iter().any(|field| field.name == name) {
+            return Err(format!("it {what} the field {name} twice"));
+        }
+        known.push(Field {
+            name,
+            ty: field_type(ty),
+            optional,
+        });
+    }
+    Ok(known)
+}
+
+fn field_type(ty: contract::FieldType) -> FieldType {
+    match ty {
+        contract::FieldType::Bool => FieldType::Bool,
+        contract::FieldType::Int64 => FieldType::Int64,
+        contract::FieldType::Float64 => FieldType::Float64,
+        contract::FieldType::Timestamp => FieldType::Timestamp,
+        contract::FieldType::Text => FieldType::Text,
+        contract::FieldType::Bytes => FieldType::Bytes,
+        contract::FieldType::Json => FieldType::Json,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}
+
+/// A failure of an instance of this component.
+pub(super) fn failure(who: &str, digest: &str, fault: GuestFault, stderr: String) -> GuestFailure {
+    GuestFailure {
+        plugin: who.to_owned(),
+        digest: digest.to_owned(),
+        fault,
+        stderr,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_component_is_told_apart() {
+        let told = |bytes: &[u8]| check_header(bytes).expect_err("no component");
+        assert!(told(b"\0asm\x01\0\0\0").contains("core WebAssembly module"));
+        assert!(told(b"\0asm\x0e\0\x01\0").contains("version"));
+        assert!(told(b"name = \"x\"").contains("not WebAssembly"));
+        assert!(told(b"").contains("not WebAssembly"));
+        assert!(check_header(b"\0asm\x0d\0\x01\0rest").is_ok());
+    }
+
+    #[test]
+    fn imports_beyond_the_grant_are_named() {
+        assert!(check_imports(&["wasi:io/streams@0.2.6", "millstream:udf/log@0.1.0"]).is_ok());
+        let told = check_imports(&["wasi:sockets/tcp@0.2.0", "wasi:io/error@0.2.0"])
+            .expect_err("sockets are not granted");
+        assert!(told.contains("wasi:sockets/tcp@0.2.0") && !told.contains("wasi:io/error@"));
+        assert!(check_imports(&["millstream:udf/log@0.2.0"]).is_err());
+        assert!(check_imports(&["wasi:iota/x"]).is_err());
+    }
+
+    #[test]
+    fn a_component_shows_its_kind_by_its_exports() {
+        let filter = [
+            "millstream:udf/plugin@0.1.0",
+            "millstream:udf/filter-function@0.1.3",
+        ];
+        assert_eq!(kind_of(&filter), Ok(Kind::Filter));
+        assert!(
+            kind_of(&["wasi:cli/run@0.2.0"])
+                .expect_err("no kind")
+                .contains("another world")
+        );
+        let future = [
+            "millstream:udf/plugin@0.1.0",
+            "millstream:udf/map-function@0.2.0",
+        ];
+        assert!(
+            kind_of(&future)
+                .expect_err("0.2")
+                .contains("another version")
+        );
+        let both = [filter[0], filter[1], "millstream:udf/map-function@0.1.0"];
+        assert!(
+            kind_of(&both)
+                .expect_err("two kinds")
+                .contains("several kinds")
+        );
+    }
+}

@@ -1,0 +1,62 @@
+//! The engine that compiles and runs components, and the ticking by which a call's time is measured.
+
+use std::time::Duration;
+
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine};
+
+use super::contract::{LOG, Level, VERSION};
+use super::sandbox::Guest;
+
+/// How often the engine's epoch advances: the precision of a call's time limit.
+pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// Compiles components and links them to what they may import. One for the whole process; cheap to clone.
+#[derive(Clone)]
+pub struct PluginEngine {
+    pub(super) engine: Engine,
+    pub(super) linker: std::sync::Arc<Linker<Guest>>,
+}
+
+impl PluginEngine {
+    /// Starts an engine and the thread that measures its calls; the thread ends with the engine.
+    ///
+    /// # Errors
+    /// If the machine can't run WebAssembly natively, or no thread can be started.
+    pub fn new() -> anyhow::Result<Self> {
+        let mut config = Config::new();
+        config
+            .epoch_interruption(true)
+            // Nothing in the contract is asynchronous, and without it a call costs a fraction.
+            .concurrency_support(false)
+            // The same bits on every machine, so that a replay elsewhere gives the same answer.
+            .cranelift_nan_canonicalization(true)
+            .wasm_relaxed_simd(false)
+            .wasm_memory64(false);
+        let engine = Engine::new(&config)?;
+        let mut linker = Linker::new(&engine);
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+        linker.instance(&format!("{LOG}@{VERSION}"))?.func_wrap(
+            "write",
+            |store: wasmtime::StoreContextMut<'_, Guest>, (level, message): (Level, String)| {
+                store.data().log(level, &message);
+                Ok(())
+            },
+        )?;
+
+        let weak = engine.weak();
+        std::thread::Builder::new()
+            .name("plugin-clock".to_owned())
+            .spawn(move || {
+                while let Some(engine) = weak.upgrade() {
+                    engine.increment_epoch();
+                    drop(engine);
+                    std::thread::sleep(TICK);
+                }
+            })?;
+        Ok(Self {
+            engine,
+            linker: std::sync::Arc::new(linker),
+        })
+    }
+}

@@ -1,0 +1,23 @@
+//! Components: admission, instances, and rows across their border.
+//!
+//! The only folder that names wasmtime. What leaves it is ours: [`Plugin`] is an admitted component,
+//! [`FilterInstance`] and its like are one running copy of it each. Everything that a component returns is treated as
+//! hostile and checked in `incoming` before anybody sees it.
+
+mod admission;
+mod contract;
+mod engine;
+mod failure;
+mod incoming;
+mod instance;
+mod outgoing;
+mod sandbox;
+
+pub use admission::{AdmissionError, Kind, Plugin};
+pub use engine::PluginEngine;
+pub use failure::{GuestFailure, GuestFault};
+pub use incoming::{Produced, RowErrors, Selection};
+pub use instance::{
+    AggregateInstance, AppliedWindow, FilterInstance, MapInstance, WindowApplyInstance,
+};
+pub use sandbox::Limits;
