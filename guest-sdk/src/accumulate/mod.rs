@@ -4,7 +4,36 @@
 //! partials to recover, to join session windows and to spread one window over many machines. It may do so in
 //! any order and grouping; the laws below make the answer the same each time.
 
+mod count;
+mod counts;
+mod exact_set;
+mod exact_sum;
+mod extremes;
+mod hyper_log_log;
+mod keys;
+#[cfg(test)]
+mod laws;
+mod mean_var;
+mod per_key;
+mod quantiles;
+mod sum_f64;
+mod sum_i64;
+mod tracked;
+mod wire;
+
 use std::fmt;
+
+pub use count::Count;
+pub use counts::Counts;
+pub use exact_set::ExactSet;
+pub use extremes::{Direction, Extreme, Greatest, Least, Max, Min, Scalar};
+pub use hyper_log_log::HyperLogLog;
+pub use keys::Key;
+pub use mean_var::MeanVar;
+pub use per_key::PerKey;
+pub use quantiles::Quantiles;
+pub use sum_f64::SumF64;
+pub use sum_i64::SumI64;
 
 /// What a window and key gather rows in.
 ///
