@@ -8,7 +8,7 @@ use super::{Count, PerKey};
 /// A counter for each key, and so the exact top k.
 ///
 /// Cutting down to k keys before everything has been merged would lose keys that are common everywhere and on top
-/// nowhere; so all keys are counted, and k is applied to the result. Memory in a component: 33 to 38 bytes a
+/// nowhere; so all keys are counted, and k is applied to the result. Memory in a component: 38 to 44 bytes a
 /// key plus its length. Partial: about 5 bytes a key plus its length.
 ///
 /// ```

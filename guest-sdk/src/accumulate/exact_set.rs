@@ -7,7 +7,7 @@ use super::{Accumulator, PartialError};
 /// The distinct keys that came in: texts, or byte strings as `ExactSet<[u8]>`.
 ///
 /// A key that is already there costs a look-up; a new one is appended to a shared buffer. Taking a delta costs as
-/// much as there are new keys. Memory in a component: 9 to 14 bytes a key plus its length. Partial: the
+/// much as there are new keys. Memory in a component: 10 to 16 bytes a key plus its length. Partial: the
 /// key's length plus 1 byte (2 from 128 bytes on) for each key, new ones only in a delta.
 ///
 /// ```

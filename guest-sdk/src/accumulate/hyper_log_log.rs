@@ -183,7 +183,7 @@ mod tests {
 
     #[test]
     fn hashing_and_estimating_are_the_same_on_every_machine() {
-        assert_eq!(of(0..10_000).count(), 0);
+        assert_eq!(of(0..10_000).count(), 9_850);
         assert_eq!(of(0..300).count(), 300);
     }
 

@@ -47,7 +47,7 @@ impl sealed::Key for [u8] {
 
 /// Distinct keys, numbered from 0.
 ///
-/// A key takes its bytes, the place of its end (4 bytes in a component) and 5 to 10 bytes of the table.
+/// A key takes its bytes, the place of its end (4 bytes in a component) and 6 to 12 bytes of the table.
 pub(super) struct Keys<K: ?Sized> {
     bytes: Vec<u8>,
     /// Where each key ends in `bytes`; it begins where the one before ends.

@@ -14,7 +14,7 @@ use super::wire::{self, Format, Reader};
 /// float nearest to the true value: the only error is the last rounding, half a unit in the last place.
 ///
 /// NaN or an infinity among the numbers makes the variance NaN, and the mean what [`SumF64`](super::SumF64) makes
-/// the sum. Memory: about 300 bytes. Partial: some 50 bytes for numbers of similar size.
+/// the sum. Memory: about 1 KiB. Partial: some 50 bytes for numbers of similar size.
 ///
 /// ```
 /// use millstream_sdk::accumulate::MeanVar;

@@ -7,7 +7,7 @@ use super::{Accumulator, PartialError};
 /// An accumulator for each key: a text, or bytes as `PerKey<A, [u8]>`.
 ///
 /// Accumulators are added up key by key, so it keeps the laws as exactly as they do. A delta holds only the keys
-/// that were touched. Memory: in a component 17 to 22 bytes a key, plus the key and the accumulator. Partial:
+/// that were touched. Memory: in a component 18 to 28 bytes a key, plus the key and the accumulator. Partial:
 /// for each key its length, the accumulator's partial and 2 bytes (more where either has 128 bytes or more).
 ///
 /// A damaged partial may have been merged in part when it is found out.

@@ -21,7 +21,7 @@ const LN_GAMMA: f64 = 0.020_000_666_706_669_435;
 /// What is guaranteed is the relative error of the value (DDSketch), so the 99.9th percentile of a long tail is as
 /// good as the median; and merging is exact. Numbers closer to 0 than the smallest normal float (2 × 10⁻³⁰⁸)
 /// count as 0. NaN is left out. Memory: about 20 bytes for each bucket in use, of which numbers between 1 and
-/// 1,000 fill at most 346, and all floats 141,700. Partial: 2 to 4 bytes for each bucket.
+/// 1,000 fill at most 346, and all floats 142,000. Partial: 2 to 4 bytes for each bucket.
 ///
 /// ```
 /// use millstream_sdk::accumulate::Quantiles;
@@ -271,8 +271,9 @@ mod tests {
         }
 
         #[test]
-        fn buckets_sort_as_numbers_do(a: f64, b: f64) {
-            prop_assume!(a <= b);
+        fn buckets_sort_as_numbers_do(a in Quantiles::row(), b in Quantiles::row()) {
+            let (a, b) = if a <= b { (a, b) } else { (b, a) };
+            prop_assume!(!a.is_nan() && !b.is_nan());
             prop_assert!(Bucket::of(a) <= Bucket::of(b));
             prop_assert!(Bucket::of(a).value() <= Bucket::of(b).value());
         }

@@ -13,7 +13,7 @@ use super::wire::{self, Format, Reader};
 ///
 /// NaN among the terms makes the sum NaN, as do infinities of both signs; infinity of one sign makes it that
 /// infinity. The sum of nothing is 0, and -0 counts as 0. A sum beyond the largest float reads as infinity but goes
-/// on exactly within. Memory: about 100 bytes for terms of similar size, at most 2 × 70 × 32. Partial: about 8
+/// on exactly within. Memory: about 300 bytes for terms of similar size, at most 8 KiB. Partial: about 8
 /// bytes for each 32 bits between the smallest bit and the largest: some 20 bytes for prices.
 ///
 /// ```
