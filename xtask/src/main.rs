@@ -1,1 +1,67 @@
-fn main() {}
+//! `cargo xtask`: what a fresh machine needs to build, try and prove Millstream. One file per subcommand.
+
+mod ci;
+mod demo;
+mod doctor;
+mod kafka;
+mod phases;
+mod plugins;
+mod readme;
+mod shell;
+mod test;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::shell::Shell;
+use crate::workspace::Workspace;
+
+/// Build, try and prove Millstream.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Say what this machine lacks and how to install it
+    Doctor(doctor::Args),
+    /// Build the functions under plugins/ to components in target/plugins/
+    Plugins(plugins::Args),
+    /// Start, stop or look at a Kafka broker for tests
+    Kafka(kafka::Args),
+    /// Run all tests, those on a real Kafka broker included
+    Test(test::Args),
+    /// See Millstream work, on generated clicks
+    Demo(demo::Args),
+    /// Run the gate: format, lints, docs, licences, and the tests as the README says
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> Result<()> {
+    let workspace = Workspace::find()?;
+    let shell = Shell::new()?;
+    match cli.command {
+        Command::Doctor(args) => doctor::run(&args, &workspace, &shell),
+        Command::Plugins(args) => plugins::run(&args, &workspace, &shell),
+        Command::Kafka(args) => kafka::run(&args, &workspace, &shell),
+        Command::Test(args) => test::run(&args, &workspace, &shell),
+        Command::Demo(args) => demo::run(&args, &workspace, &shell),
+        Command::Ci => ci::run(&workspace, &shell),
+    }
+}
