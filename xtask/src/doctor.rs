@@ -146,7 +146,7 @@ fn examine(workspace: &Workspace) -> Vec<Finding> {
             apt("openjdk-17-jre-headless"),
             tool("java", "-version").and_then(|found| at_least(&found, "17")),
         ),
-        finding("mvn", "fetches Apache Kafka", apt("maven"), tool("mvn", "--version")),
+        finding("mvn", "fetches Apache Kafka", apt("maven"), tool("mvn", "--quiet --version")),
         finding(
             "disk",
             "builds, jars and test data",
@@ -160,8 +160,9 @@ fn examine(workspace: &Workspace) -> Vec<Finding> {
 }
 
 /// The first line with a digit that a program prints about itself.
-fn tool(program: &str, argument: &str) -> Result<String, String> {
-    let text = probe(Command::new(program).arg(argument)).ok_or("not found")?;
+fn tool(program: &str, arguments: &str) -> Result<String, String> {
+    let arguments = arguments.split_whitespace();
+    let text = probe(Command::new(program).args(arguments)).ok_or("not found")?;
     let line = text.lines().find(|line| version(line).is_some());
     Ok(line.unwrap_or_default().trim().to_owned())
 }

@@ -4,6 +4,7 @@
 //! Ctrl-C and a `kill` of this process have the same effect, and this process outlives its child and can clean up.
 
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -96,9 +97,11 @@ pub(crate) fn probe(command: &mut Command) -> Option<String> {
         .then(|| String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The command as one would type it.
-pub(crate) fn display(command: &Command) -> String {
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
+/// The command as one would type it, without the folder of its program.
+fn display(command: &Command) -> String {
+    let program = command.get_program();
+    let program = Path::new(program).file_name().unwrap_or(program);
+    let words = std::iter::once(program).chain(command.get_args());
     let words: Vec<_> = words.map(|word| word.to_string_lossy()).collect();
     words.join(" ")
 }
@@ -125,6 +128,15 @@ mod tests {
             .run(&mut Command::new("no-such-program"))
             .unwrap_err();
         assert_eq!(error.to_string(), "cannot start `no-such-program`");
+    }
+
+    #[test]
+    fn a_command_is_shown_without_the_folder_of_its_program() {
+        let mut cargo = Command::new("/toolchains/1.95/bin/cargo");
+        assert_eq!(
+            display(cargo.args(["build", "--tests"])),
+            "cargo build --tests"
+        );
     }
 
     #[test]

@@ -33,9 +33,26 @@ pub(crate) struct Args {
     /// Skip the tests that need a Kafka broker
     #[arg(long)]
     no_kafka: bool,
-    /// For `cargo test --workspace`: a part of a test's name, or after `--` whatever it takes
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    /// For `cargo test --workspace`, such as a part of a test's name or `--test FILE`
+    #[arg(allow_hyphen_values = true)]
     arguments: Vec<String>,
+    /// For the test programs, such as `--nocapture`
+    #[arg(last = true)]
+    harness: Vec<String>,
+}
+
+impl Args {
+    /// What follows `cargo`.
+    fn for_cargo(&self) -> impl Iterator<Item = &str> {
+        let arguments = self.arguments.iter().map(String::as_str);
+        let harness = self.harness.iter().map(String::as_str);
+        let separator = (!self.harness.is_empty()).then_some("--");
+        ["test", "--workspace"]
+            .into_iter()
+            .chain(arguments)
+            .chain(separator)
+            .chain(harness)
+    }
 }
 
 pub(crate) fn run(args: &Args, workspace: &Workspace, shell: &Shell) -> Result<()> {
@@ -61,7 +78,7 @@ fn run_phases(
     let broker = phases.run("kafka", || broker(args, &kafka))?;
     let result = phases.run("tests", || {
         let mut cargo = workspace.cargo();
-        cargo.args(["test", "--workspace"]).args(&args.arguments);
+        cargo.args(args.for_cargo());
         cargo.env("MILLSTREAM_BIN", workspace.host_binary());
         cargo.env("MILLSTREAM_PLUGINS", workspace.plugins());
         for (name, value) in broker.environment() {
@@ -145,7 +162,36 @@ fn is_ci(value: Option<&str>) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn arguments_go_to_cargo_and_what_is_behind_two_dashes_to_the_tests() {
+        for (given, no_kafka, wanted) in [
+            ("", false, "test --workspace"),
+            ("--no-kafka", true, "test --workspace"),
+            ("late_rows", false, "test --workspace late_rows"),
+            (
+                "--no-kafka --test demo late",
+                true,
+                "test --workspace --test demo late",
+            ),
+            ("-- --nocapture", false, "test --workspace -- --nocapture"),
+            ("late -- --exact", false, "test --workspace late -- --exact"),
+        ] {
+            let words = std::iter::once("test").chain(given.split_whitespace());
+            let args = Cli::parse_from(words).args;
+            assert_eq!(args.no_kafka, no_kafka, "{given}");
+            assert_eq!(args.for_cargo().collect::<Vec<_>>().join(" "), wanted);
+        }
+    }
 
     #[test]
     fn tests_are_told_of_a_broker_or_to_skip_never_both() {

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -176,7 +176,7 @@ impl Java {
     }
 
     /// Starts a broker that goes on when this process ends.
-    pub(crate) fn start(&self, settings: &Settings, log: &Path) -> Result<Run> {
+    pub(crate) fn start(&self, settings: &Settings, log: &Path) -> Result<Starting> {
         let file = File::create(log).with_context(|| format!("cannot create {}", log.display()))?;
         // In a process group of its own, neither Ctrl-C nor a closed terminal reaches it.
         let child = self
@@ -187,14 +187,39 @@ impl Java {
             .stderr(file)
             .spawn()
             .context("cannot start java")?;
-        Ok(Run {
+        let run = Run {
             pid: i32::try_from(child.id()).context("a process id beyond 2^31")?,
             address: settings.address.clone(),
-        })
+        };
+        Ok(Starting { child, run })
     }
 }
 
-/// The process of a broker. Its number may long be another program's, which is told by the command line.
+/// A broker that this process has started and does not answer yet.
+pub(crate) struct Starting {
+    child: Child,
+    /// What is to be written down about it.
+    pub(crate) run: Run,
+}
+
+impl Starting {
+    /// Whether it gave up.
+    pub(crate) fn has_ended(&mut self) -> Result<bool> {
+        let status = self.child.try_wait().context("cannot watch the broker")?;
+        Ok(status.is_some())
+    }
+
+    /// Ends it.
+    pub(crate) fn kill(mut self) -> Result<()> {
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .context("cannot stop the broker")?;
+        Ok(())
+    }
+}
+
+/// The process of a broker that an earlier command started. Its number may long be another program's, which is told by the command line.
 pub(crate) struct Process {
     pid: i32,
     /// The folder that the broker's command line names.
@@ -230,6 +255,10 @@ impl Process {
             if start.elapsed() > END {
                 bail!("process {} was killed and is still there", self.pid);
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a process that is no child can only be polled"
+            )]
             std::thread::sleep(Duration::from_millis(20));
         }
         Ok(())

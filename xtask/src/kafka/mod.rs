@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
-use self::broker::{Process, Run};
+use self::broker::{Process, Run, Starting};
 use crate::shell::Shell;
 use crate::workspace::Workspace;
 
@@ -137,25 +137,35 @@ impl<'a> Kafka<'a> {
             State::Absent => {}
         }
         self.clear()?;
+        match self.start() {
+            Ok(address) => Ok(Up {
+                address,
+                started: true,
+            }),
+            Err(error) => {
+                self.clear()?;
+                Err(error)
+            }
+        }
+    }
+
+    /// Starts a broker and waits until it answers, at the address returned.
+    fn start(&self) -> Result<String> {
         let libs = self.libs()?;
         let config = self.sources.join("log4j2.xml");
         let settings = broker::prepare(&self.data())?;
         let java = broker::Java::new(&libs, &config, &settings.temporary)?;
         java.format(&settings, self.shell)?;
-        let run = java.start(&settings, &self.log())?;
-        let process = Process::of(&run, &self.data());
-        let ready = run
+        let mut starting = java.start(&settings, &self.log())?;
+        let ready = starting
+            .run
             .write(&self.record())
-            .and_then(|()| self.wait_until_it_answers(&run, &process));
+            .and_then(|()| self.wait_until_it_answers(&mut starting));
         if let Err(error) = ready {
-            process.kill()?;
-            self.clear()?;
+            starting.kill()?;
             return Err(error);
         }
-        Ok(Up {
-            address: run.address,
-            started: true,
-        })
+        Ok(starting.run.address)
     }
 
     /// Stops the broker and removes its data. Says whether there was one.
@@ -186,20 +196,24 @@ impl<'a> Kafka<'a> {
         })
     }
 
-    fn wait_until_it_answers(&self, run: &Run, process: &Process) -> Result<()> {
-        let start = Instant::now();
-        while !metadata::answers(&run.address) {
+    fn wait_until_it_answers(&self, starting: &mut Starting) -> Result<()> {
+        let begin = Instant::now();
+        while !metadata::answers(&starting.run.address) {
             self.shell.check()?;
             let log = self.log();
-            if !process.is_alive() {
+            if starting.has_ended()? {
                 bail!("the broker ended at its start:\n{}", end_of(&log));
             }
-            if start.elapsed() > START {
+            if begin.elapsed() > START {
                 bail!(
                     "no answer from the broker within {START:?}:\n{}",
                     end_of(&log)
                 );
             }
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a starting process can only be polled"
+            )]
             std::thread::sleep(Duration::from_millis(100));
         }
         Ok(())
