@@ -75,7 +75,7 @@ fn run_phases(
         shell.run(cargo.args(["build", "--workspace", "--bins", "--tests"]))
     })?;
     let kafka = Kafka::new(workspace, shell);
-    let broker = phases.run("kafka", || broker(args, &kafka))?;
+    let broker = phases.run("kafka", || broker(args, &kafka, shell))?;
     let result = phases.run("tests", || {
         let mut cargo = workspace.cargo();
         cargo.args(args.for_cargo());
@@ -128,13 +128,14 @@ impl Broker {
 }
 
 /// Finds or starts a broker. Where none can be had the tests go on without, said in plain sight, unless `CI` is set.
-fn broker(args: &Args, kafka: &Kafka<'_>) -> Result<Broker> {
+fn broker(args: &Args, kafka: &Kafka<'_>, shell: &Shell) -> Result<Broker> {
     if args.no_kafka {
         return Ok(Broker::None);
     }
     let given = std::env::var(ADDRESS).ok().filter(|it| !it.is_empty());
     match find(given, kafka) {
         Err(error) if !is_ci(std::env::var("CI").ok().as_deref()) => {
+            shell.check()?;
             eprintln!("\n*** No Kafka broker: {error:#}");
             Ok(Broker::None)
         }
@@ -148,6 +149,7 @@ fn find(given: Option<String>, kafka: &Kafka<'_>) -> Result<Broker> {
         return Ok(Broker::Given { address, libs });
     }
     let up = kafka.up().context("cannot start a broker")?;
+    eprintln!("broker at {}", up.address);
     Ok(Broker::Local {
         address: up.address,
         libs,

@@ -5,7 +5,7 @@
 //! | path | what |
 //! |---|---|
 //! | `libs/` | Kafka's jars, fetched once by Maven |
-//! | `lock` | held by whoever starts or stops the broker |
+//! | `lock` | held by whoever fetches the jars, or starts or stops the broker |
 //! | `run.json` | process id and address of the broker that was started last |
 //! | `run/` | its settings, data and temporary files |
 //! | `broker.log` | what it logged; kept after it has gone |
@@ -118,6 +118,12 @@ impl<'a> Kafka<'a> {
 
     /// The folder of Kafka's jars, fetched where they are missing.
     pub(crate) fn libs(&self) -> Result<PathBuf> {
+        let _lock = self.lock()?;
+        self.fetch()
+    }
+
+    /// The same, for who holds the lock.
+    fn fetch(&self) -> Result<PathBuf> {
         let libs = self.home.join("libs");
         jars::fetch(&self.sources.join("pom.xml"), &libs, self.shell)?;
         Ok(libs)
@@ -151,7 +157,7 @@ impl<'a> Kafka<'a> {
 
     /// Starts a broker and waits until it answers, at the address returned.
     fn start(&self) -> Result<String> {
-        let libs = self.libs()?;
+        let libs = self.fetch()?;
         let config = self.sources.join("log4j2.xml");
         let settings = broker::prepare(&self.data())?;
         let java = broker::Java::new(&libs, &config, &settings.temporary)?;
