@@ -10,3 +10,4 @@ pub mod pipeline;
 pub mod plugin;
 pub mod rows;
 pub mod time;
+pub mod window;

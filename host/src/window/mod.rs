@@ -1,0 +1,21 @@
+//! Event time, pure: which window a row belongs to, how far time has come, and which windows are open.
+//!
+//! Three things, kept apart: [`Tumbling`] assigns rows to windows, [`Watermarks`] tells how far event time has come in each
+//! partition, [`OpenWindows`] knows the windows that have rows and the slots in which their contents are
+//! kept. Nothing here knows of a log, a plugin, a thread or a clock.
+//!
+//! # Rules
+//! - Each partition has a watermark: its highest event time less the disorder allowed.
+//! - A row is late when the watermark of *its own* partition, as it was before the row, has reached the end of its
+//!   window. The order inside a partition is fixed by the log, so a replay judges every row the same,
+//!   however partitions interleave.
+//! - A window fires when the lowest watermark of all partitions has reached its end. By then every partition would
+//!   judge a further row late, so nothing is missed.
+
+mod assign;
+mod open;
+mod watermark;
+
+pub use assign::{Tumbling, Window};
+pub use open::{FirstRow, OpenWindows, Slot};
+pub use watermark::{PartitionWatermark, Watermarks};
