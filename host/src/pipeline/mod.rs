@@ -1,1 +1,3 @@
 //! Pipeline files, and the stages they become.
+
+pub mod config;

@@ -1,0 +1,45 @@
+//! What holds where the pipeline file says nothing: the one place for it.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+use super::model::{CommitConfig, Limits, Start};
+use crate::decode::{EventTime, Format};
+
+/// `source.format`.
+pub const FORMAT: Format = Format::Json;
+
+/// `source.event_time`.
+pub const EVENT_TIME: EventTime = EventTime::Record;
+
+/// `source.allowed_disorder`.
+pub const ALLOWED_DISORDER: Duration = Duration::from_secs(5);
+
+/// `source.start`.
+pub const START: Start = Start::Earliest;
+
+/// `log.create_topics` on Kafka: a misspelt name must not become a topic of a cluster that others use.
+pub const CREATE_TOPICS_ON_KAFKA: bool = false;
+
+/// `log.create_topics` on the embedded log, which starts as an empty folder of the pipeline's own.
+pub const CREATE_TOPICS_ON_EMBEDDED: bool = true;
+
+/// `log.partitions`.
+pub const PARTITIONS: i32 = 1;
+
+/// `step.limits`.
+pub const LIMITS: Limits = Limits {
+    memory: ByteSize::mib(64),
+    call: Duration::from_secs(1),
+};
+
+/// `step.window.offset`.
+pub const WINDOW_OFFSET: Duration = Duration::ZERO;
+
+/// `commit`.
+pub const COMMIT: CommitConfig = CommitConfig {
+    interval: Duration::from_millis(100),
+    max_rows: 100_000,
+    max_bytes: ByteSize::mib(16),
+};

@@ -1,0 +1,217 @@
+//! A pipeline as the rest of the host sees it: values that have been checked, in shapes that leave no contradiction
+//! to check again. A late topic, for one, exists exactly where a window does.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde_json::{Map, Value};
+
+use super::kafka::KafkaSettings;
+use crate::decode::{EventTime, Format};
+
+/// One pipeline.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PipelineConfig {
+    /// Its name, which is also that of its consumer group and begins its transactional ids: 1 to 64 lower-case letters,
+    /// digits and hyphens.
+    pub name: String,
+    /// Where its topics are.
+    pub log: LogConfig,
+    /// What it reads.
+    pub source: SourceConfig,
+    /// The functions that see rows one batch after the other, in order. With none, and no window, records are copied.
+    pub steps: Vec<RowStep>,
+    /// What becomes of the rows that come out of `steps`.
+    pub output: Output,
+    /// The topic of the results.
+    pub sink_topic: String,
+    /// The topic of the records that could not be processed.
+    pub dead_letter_topic: String,
+    /// When staged work is committed.
+    pub commit: CommitConfig,
+}
+
+impl PipelineConfig {
+    /// The same with its paths taken relative to `folder`.
+    #[must_use]
+    pub(super) fn relative_to(mut self, folder: &Path) -> Self {
+        if let LogPlace::Embedded(path) = &mut self.log.place {
+            *path = folder.join(&*path);
+        }
+        let window_function = match &mut self.output {
+            Output::Rows { .. } => None,
+            Output::Windows(step) => Some(&mut step.function),
+        };
+        let row_functions = self.steps.iter_mut().map(|step| &mut step.function);
+        for function in row_functions.chain(window_function) {
+            function.component = folder.join(&function.component);
+        }
+        self
+    }
+}
+
+/// `[log]`: where topics are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LogConfig {
+    /// Which log.
+    pub place: LogPlace,
+    /// How many partitions the sink, dead-letter and late topics get if they have to be created; `None` if they must
+    /// exist. Source topics must exist in any case.
+    pub create_topics: Option<i32>,
+}
+
+/// Which log.
+#[derive(Clone, Debug, PartialEq)]
+pub enum LogPlace {
+    /// A Kafka cluster, reached with these settings.
+    Kafka(KafkaSettings),
+    /// The embedded log in this folder.
+    Embedded(PathBuf),
+}
+
+/// `[source]`: what is read and how.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceConfig {
+    /// The topics, at least one, none twice.
+    pub topics: Vec<String>,
+    /// How their values are written.
+    pub format: Format,
+    /// Where a row's event time comes from.
+    pub event_time: EventTime,
+    /// How far a partition's watermark stays behind its highest event time. Whole milliseconds.
+    pub allowed_disorder: Duration,
+    /// Where a pipeline that has never committed begins.
+    pub start: Start,
+}
+
+/// Where a pipeline that has never committed begins in a partition.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Start {
+    /// At the oldest record still there.
+    Earliest,
+    /// At the next record to be written.
+    Latest,
+}
+
+/// A step that sees rows as they come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RowStep {
+    /// What it does with rows.
+    pub kind: RowStepKind,
+    /// The function that does it.
+    pub function: FunctionConfig,
+}
+
+/// What a [`RowStep`] does with rows.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum RowStepKind {
+    /// Keeps some of them.
+    Filter,
+    /// Makes any number of rows of each.
+    Map {
+        /// The fields of the incoming row that stay beside the produced ones; none twice.
+        keep: Vec<String>,
+    },
+}
+
+/// What becomes of the rows that have been through all row steps.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// They are the results.
+    Rows {
+        /// The field whose value is the key of the result; the source record's key if `None`.
+        key: Option<String>,
+    },
+    /// They are gathered in windows, whose results are keyed as the windows are.
+    Windows(WindowStep),
+}
+
+/// The step that gathers rows in windows. It is the last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WindowStep {
+    /// How the function gets the rows of a window.
+    pub kind: WindowStepKind,
+    /// The function.
+    pub function: FunctionConfig,
+    /// The field by whose value rows are gathered apart; all rows of a time together if `None`.
+    pub key: Option<String>,
+    /// Which windows a row belongs to.
+    pub window: Window,
+    /// The topic of the rows that come after their window has fired.
+    pub late_topic: String,
+}
+
+/// How a [`WindowStep`] gets the rows of a window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum WindowStepKind {
+    /// One batch after the other, into an accumulator.
+    Aggregate,
+    /// All together when the window fires.
+    WindowApply,
+}
+
+/// Which windows a row belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Window {
+    /// Windows of one size, end to end: each row is in exactly one.
+    Tumbling {
+        /// How long each is. Whole milliseconds, at least one.
+        size: Duration,
+        /// How far their starts are shifted from multiples of `size` since 1970-01-01T00:00:00Z. Whole milliseconds,
+        /// less than `size`.
+        offset: Duration,
+    },
+}
+
+/// The component of a step, and how it is run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FunctionConfig {
+    /// The step's name, unique in the pipeline: 1 to 64 letters, digits, hyphens and underscores.
+    pub name: String,
+    /// The component file.
+    pub component: PathBuf,
+    /// What its `init` is given.
+    pub settings: FunctionSettings,
+    /// What it may use.
+    pub limits: Limits,
+}
+
+/// A step's `config` table, as the JSON object that the component's `init` is given. [`fmt::Debug`] shows only
+/// the keys, since a value may be a secret.
+#[derive(Clone, Default, PartialEq)]
+pub struct FunctionSettings(pub Map<String, Value>);
+
+impl FunctionSettings {
+    /// The object as JSON text; `{}` where there is no `config`.
+    pub fn to_json(&self) -> String {
+        Value::Object(self.0.clone()).to_string()
+    }
+}
+
+impl fmt::Debug for FunctionSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+/// What an instance of a function may use.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Limits {
+    /// Guest memory, from one page (64 KiB) to what 32-bit addresses reach (4 GiB).
+    pub memory: ByteSize,
+    /// Time that one call may take.
+    pub call: Duration,
+}
+
+/// `[commit]`: a commit is due when the first of these is reached.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct CommitConfig {
+    /// Time since the last one.
+    pub interval: Duration,
+    /// Rows read since the last one.
+    pub max_rows: u32,
+    /// Bytes staged for it.
+    pub max_bytes: ByteSize,
+}

@@ -1,0 +1,276 @@
+//! The rules for steps: one function each, the keys that go with its kind, and at most one window, at the end.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use serde_json::{Map, Number, Value};
+use toml::Spanned;
+
+use super::defaults;
+use super::error::Finding;
+use super::model::{
+    FunctionConfig, FunctionSettings, Limits, RowStep, RowStepKind, Window, WindowStepKind,
+};
+use super::tables::{At, LimitsTable, StepTable, WindowTable};
+use super::written::{FieldPath, FromText, StepName};
+
+/// The step with the window, before it is known where late rows go.
+pub(super) struct WindowedFunction {
+    /// Where the file names its component.
+    pub(super) at: Range<usize>,
+    pub(super) kind: WindowStepKind,
+    pub(super) function: FunctionConfig,
+    pub(super) key: Option<String>,
+    pub(super) window: Window,
+}
+
+/// A step of either sort.
+enum Step {
+    Row(RowStep),
+    Windowed(WindowedFunction),
+}
+
+/// Which key names the component.
+#[derive(Clone, Copy)]
+enum Kind {
+    Filter,
+    Map,
+    Window(WindowStepKind),
+}
+
+/// The row steps in order, and the step with the window that follows them, if there is one.
+pub(super) fn steps(
+    tables: Vec<Spanned<StepTable>>,
+    findings: &mut Vec<Finding>,
+) -> Option<(Vec<RowStep>, Option<WindowedFunction>)> {
+    let mut names = BTreeSet::new();
+    let mut rows = Vec::new();
+    let mut windowed = None;
+    let mut all_good = true;
+    for table in tables {
+        // Taken, so that one misplaced step is reported once however many follow it.
+        if windowed.take().is_some() {
+            findings.push(
+                Finding::new(table.span(), "no step can follow the one with the window")
+                    .hint("put the results on a topic, and read it with a pipeline of its own"),
+            );
+            all_good = false;
+        }
+        match step(table, &mut names, findings) {
+            Some(Step::Row(step)) => rows.push(step),
+            Some(Step::Windowed(step)) => windowed = Some(step),
+            None => all_good = false,
+        }
+    }
+    all_good.then_some((rows, windowed))
+}
+
+fn step(
+    table: Spanned<StepTable>,
+    names: &mut BTreeSet<String>,
+    findings: &mut Vec<Finding>,
+) -> Option<Step> {
+    const KINDS: &str = "`filter`, `map`, `aggregate`, `window_apply`";
+    let span = table.span();
+    let table = table.into_inner();
+    let mut components = [
+        (Kind::Filter, table.filter),
+        (Kind::Map, table.map),
+        (Kind::Window(WindowStepKind::Aggregate), table.aggregate),
+        (
+            Kind::Window(WindowStepKind::WindowApply),
+            table.window_apply,
+        ),
+    ]
+    .into_iter()
+    .filter_map(|(kind, component)| component.map(|component| (kind, component)));
+    let Some((kind, component)) = components.next() else {
+        findings.push(
+            Finding::new(span, "a step needs a component").hint(format!("write one of {KINDS}")),
+        );
+        return None;
+    };
+    if let Some((_, second)) = components.next() {
+        let message = format!("a step has one component only: one of {KINDS}");
+        findings.push(Finding::new(second.span(), message));
+    }
+
+    let name = name(table.name, &component, names, findings);
+    let settings = settings(table.config, findings);
+    if !matches!(kind, Kind::Window(_)) {
+        let windows_only = "only a step of kind `aggregate` or `window_apply` has it";
+        refuse(table.key.as_ref(), windows_only, findings);
+        refuse(table.window.as_ref(), windows_only, findings);
+    }
+    if !matches!(kind, Kind::Map) {
+        refuse(
+            table.keep.as_ref(),
+            "only a step of kind `map` has it",
+            findings,
+        );
+    }
+
+    let at = component.span();
+    let function = FunctionConfig {
+        name: name?,
+        component: component.into_inner().0,
+        settings: settings?,
+        limits: limits(&table.limits),
+    };
+    match kind {
+        Kind::Filter => Some(Step::Row(RowStep {
+            kind: RowStepKind::Filter,
+            function,
+        })),
+        Kind::Map => Some(Step::Row(RowStep {
+            kind: RowStepKind::Map {
+                keep: keep(table.keep, findings),
+            },
+            function,
+        })),
+        Kind::Window(kind) => {
+            let Some(window_table) = table.window else {
+                findings.push(
+                    Finding::new(span, "missing key `window`")
+                        .hint("write, for example, `window = { tumbling = \"1m\" }`"),
+                );
+                return None;
+            };
+            Some(Step::Windowed(WindowedFunction {
+                at,
+                kind,
+                function,
+                key: table.key.map(|key| key.into_inner().0.0),
+                window: window(window_table.into_inner(), findings),
+            }))
+        }
+    }
+}
+
+/// Reports a key that does not go with the step's kind.
+fn refuse<T>(value: Option<&Spanned<T>>, why: &str, findings: &mut Vec<Finding>) {
+    findings.extend(value.map(|value| Finding::new(value.span(), why)));
+}
+
+/// The name given, or the stem of the component's file.
+fn name(
+    given: Option<At<StepName>>,
+    component: &At<PathBuf>,
+    names: &mut BTreeSet<String>,
+    findings: &mut Vec<Finding>,
+) -> Option<String> {
+    let (name, span) = match given {
+        Some(name) => {
+            let span = name.span();
+            (name.into_inner().0.0, span)
+        }
+        None => {
+            let stem = component.get_ref().0.file_stem().and_then(|s| s.to_str());
+            let Some(StepName(name)) = stem.and_then(StepName::from_text) else {
+                findings.push(
+                    Finding::new(
+                        component.span(),
+                        format!(
+                            "the file's name can't be the step's: expected {}",
+                            StepName::EXPECTED
+                        ),
+                    )
+                    .hint("give the step a `name`"),
+                );
+                return None;
+            };
+            (name, component.span())
+        }
+    };
+    if names.insert(name.clone()) {
+        Some(name)
+    } else {
+        findings.push(
+            Finding::new(span, "an earlier step has the same name").hint(
+                "give each its own `name`; it is the file's name without the ending otherwise",
+            ),
+        );
+        None
+    }
+}
+
+fn limits(table: &LimitsTable) -> Limits {
+    let defaults = defaults::LIMITS;
+    Limits {
+        memory: table.memory.as_ref().map_or(defaults.memory, |m| m.0.0),
+        call: table.call.as_ref().map_or(defaults.call, |call| call.0.0),
+    }
+}
+
+fn keep(fields: Option<Spanned<Vec<At<FieldPath>>>>, findings: &mut Vec<Finding>) -> Vec<String> {
+    let mut kept = Vec::new();
+    for field in fields.into_iter().flat_map(Spanned::into_inner) {
+        let span = field.span();
+        let path = field.into_inner().0.0;
+        if kept.contains(&path) {
+            findings.push(Finding::new(span, "this field is listed already"));
+        } else {
+            kept.push(path);
+        }
+    }
+    kept
+}
+
+fn window(table: WindowTable, findings: &mut Vec<Finding>) -> Window {
+    let size = table.tumbling.0.0;
+    let offset = match table.offset {
+        None => defaults::WINDOW_OFFSET,
+        Some(offset) => {
+            if offset.get_ref().0 >= size {
+                findings.push(Finding::new(
+                    offset.span(),
+                    "expected less than the size of the window",
+                ));
+            }
+            offset.into_inner().0
+        }
+    };
+    Window::Tumbling { size, offset }
+}
+
+/// The `config` table as JSON.
+fn settings(
+    table: Option<Spanned<toml::Table>>,
+    findings: &mut Vec<Finding>,
+) -> Option<FunctionSettings> {
+    let Some(table) = table else {
+        return Some(FunctionSettings::default());
+    };
+    let span = table.span();
+    let object = json_object(table.into_inner());
+    if object.is_none() {
+        findings.push(Finding::new(
+            span,
+            "it is handed over as JSON, which has no infinite numbers and no `nan`",
+        ));
+    }
+    object.map(FunctionSettings)
+}
+
+fn json_object(table: toml::Table) -> Option<Map<String, Value>> {
+    table
+        .into_iter()
+        .map(|(key, value)| Some((key, json(value)?)))
+        .collect()
+}
+
+/// A value as JSON, where JSON has one: dates and times become text, numbers that are none have no place.
+fn json(value: toml::Value) -> Option<Value> {
+    Some(match value {
+        toml::Value::String(text) => Value::String(text),
+        toml::Value::Integer(number) => number.into(),
+        toml::Value::Float(number) => Value::Number(Number::from_f64(number)?),
+        toml::Value::Boolean(flag) => Value::Bool(flag),
+        toml::Value::Datetime(instant) => Value::String(instant.to_string()),
+        toml::Value::Array(items) => {
+            Value::Array(items.into_iter().map(json).collect::<Option<_>>()?)
+        }
+        toml::Value::Table(table) => Value::Object(json_object(table)?),
+    })
+}

@@ -1,0 +1,177 @@
+//! The keys of the file: one struct a table, one field a key, exactly as they are written.
+//!
+//! A value that a rule over several keys may refuse is `Spanned`, so that the refusal can point at it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use toml::Spanned;
+
+use super::kafka::Setting;
+use super::model::Start;
+use super::written::{
+    Count, FieldPath, GuestMemory, PipelineName, PositiveDuration, StepName, TopicName, Written,
+};
+use crate::decode::{Format, TimeUnit};
+
+/// A value written as a string, and where.
+pub(super) type At<T> = Spanned<Written<T>>;
+
+/// The file.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct PipelineTable {
+    pub(super) name: Written<PipelineName>,
+    pub(super) log: Spanned<LogTable>,
+    pub(super) source: Spanned<SourceTable>,
+    #[serde(default)]
+    pub(super) step: Vec<Spanned<StepTable>>,
+    pub(super) sink: SinkTable,
+    pub(super) dead_letters: DeadLettersTable,
+    pub(super) late: Option<Spanned<LateTable>>,
+    #[serde(default)]
+    pub(super) commit: CommitTable,
+}
+
+/// `[log]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct LogTable {
+    pub(super) kafka: Option<Spanned<BTreeMap<Spanned<String>, Spanned<Setting>>>>,
+    pub(super) embedded: Option<Written<PathBuf>>,
+    pub(super) create_topics: Option<bool>,
+    pub(super) partitions: Option<Spanned<Count>>,
+}
+
+/// `[source]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct SourceTable {
+    pub(super) topic: Option<At<TopicName>>,
+    pub(super) topics: Option<Spanned<Vec<At<TopicName>>>>,
+    pub(super) format: Option<Written<Format>>,
+    pub(super) event_time: Option<EventTimeValue>,
+    pub(super) allowed_disorder: Option<Written<Duration>>,
+    pub(super) start: Option<Written<Start>>,
+}
+
+/// What `event_time` may be.
+const EVENT_TIME: &str = "\"record\" or a table such as { field = \"time\", unit = \"ms\" }";
+
+/// `event_time`: the word `"record"` or a table.
+#[derive(Debug)]
+pub(super) enum EventTimeValue {
+    /// `"record"`.
+    Record,
+    /// `{ field = …, unit = … }`.
+    Field(EventTimeTable),
+}
+
+/// `event_time` as a table.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct EventTimeTable {
+    pub(super) field: Written<FieldPath>,
+    pub(super) unit: Written<TimeUnit>,
+}
+
+impl<'de> Deserialize<'de> for EventTimeValue {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct WordOrTable;
+
+        impl<'de> Visitor<'de> for WordOrTable {
+            type Value = EventTimeValue;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(EVENT_TIME)
+            }
+
+            fn visit_str<E: Error>(self, word: &str) -> Result<EventTimeValue, E> {
+                match word {
+                    "record" => Ok(EventTimeValue::Record),
+                    _ => Err(E::custom(format_args!("expected {EVENT_TIME}"))),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, table: A) -> Result<EventTimeValue, A::Error> {
+                EventTimeTable::deserialize(MapAccessDeserializer::new(table))
+                    .map(EventTimeValue::Field)
+            }
+        }
+
+        deserializer.deserialize_any(WordOrTable)
+    }
+}
+
+/// `[[step]]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct StepTable {
+    pub(super) filter: Option<At<PathBuf>>,
+    pub(super) map: Option<At<PathBuf>>,
+    pub(super) aggregate: Option<At<PathBuf>>,
+    pub(super) window_apply: Option<At<PathBuf>>,
+    pub(super) name: Option<At<StepName>>,
+    pub(super) config: Option<Spanned<toml::Table>>,
+    #[serde(default)]
+    pub(super) limits: LimitsTable,
+    pub(super) keep: Option<Spanned<Vec<At<FieldPath>>>>,
+    pub(super) key: Option<At<FieldPath>>,
+    pub(super) window: Option<Spanned<WindowTable>>,
+}
+
+/// `limits`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct LimitsTable {
+    pub(super) memory: Option<Written<GuestMemory>>,
+    pub(super) call: Option<Written<PositiveDuration>>,
+}
+
+/// `window`.
+#[derive(Debug, Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table such as { tumbling = \"1m\" }"
+)]
+pub(super) struct WindowTable {
+    pub(super) tumbling: Written<PositiveDuration>,
+    pub(super) offset: Option<At<Duration>>,
+}
+
+/// `[sink]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct SinkTable {
+    pub(super) topic: At<TopicName>,
+    pub(super) key: Option<At<FieldPath>>,
+}
+
+/// `[dead_letters]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct DeadLettersTable {
+    pub(super) topic: At<TopicName>,
+}
+
+/// `[late]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct LateTable {
+    pub(super) topic: At<TopicName>,
+}
+
+/// `[commit]`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct CommitTable {
+    pub(super) interval: Option<Written<PositiveDuration>>,
+    pub(super) max_rows: Option<Count>,
+    pub(super) max_bytes: Option<Written<ByteSize>>,
+}
