@@ -1,1 +1,10 @@
-//! stub
+//! Millstream reads Kafka topics, runs event-time windows over them and calls user functions that are WebAssembly
+//! components.
+//!
+//! The modules follow the path of a record: [`log`] fetches it, [`decode`] turns it into columns ([`rows`]).
+
+pub mod decode;
+pub mod log;
+pub mod pipeline;
+pub mod rows;
+pub mod time;
