@@ -8,7 +8,9 @@ use std::marker::PhantomData;
 use std::thread::LocalKey;
 
 use crate::bindings::aggregate::exports::millstream::udf::aggregate_function;
-use crate::bindings::common::exports::millstream::udf::plugin;
+pub use crate::bindings::common::exports::millstream::udf::plugin::{
+    Description, Guest as Plugin, Kind,
+};
 use crate::bindings::filter::exports::millstream::udf::filter_function;
 use crate::bindings::map::exports::millstream::udf::map_function;
 use crate::bindings::window_apply::exports::millstream::udf::window_apply_function;
@@ -41,7 +43,7 @@ pub trait Component: Sized + 'static {
 /// A function that has been set up, as one of the four kinds.
 pub trait Instance: Sized + 'static {
     /// The kind.
-    const KIND: plugin::Kind;
+    const KIND: Kind;
     /// The fields that it reads.
     const READS: &'static [FieldSpec];
     /// The fields that it produces.
@@ -58,7 +60,7 @@ pub trait Instance: Sized + 'static {
 pub struct FilterInstance<F>(F);
 
 impl<F: Filter> Instance for FilterInstance<F> {
-    const KIND: plugin::Kind = plugin::Kind::Filter;
+    const KIND: Kind = Kind::Filter;
     const READS: &'static [FieldSpec] = <F::Row<'static> as Row<'static>>::FIELDS;
     const PRODUCES: &'static [FieldSpec] = &[];
 
@@ -71,7 +73,7 @@ impl<F: Filter> Instance for FilterInstance<F> {
 pub struct MapInstance<F>(F);
 
 impl<F: Map> Instance for MapInstance<F> {
-    const KIND: plugin::Kind = plugin::Kind::Map;
+    const KIND: Kind = Kind::Map;
     const READS: &'static [FieldSpec] = <F::Row<'static> as Row<'static>>::FIELDS;
     const PRODUCES: &'static [FieldSpec] = <F::Output<'static> as Output>::FIELDS;
 
@@ -84,7 +86,7 @@ impl<F: Map> Instance for MapInstance<F> {
 pub struct AggregateInstance<F: Aggregate>(Slots<F>);
 
 impl<F: Aggregate> Instance for AggregateInstance<F> {
-    const KIND: plugin::Kind = plugin::Kind::Aggregate;
+    const KIND: Kind = Kind::Aggregate;
     const READS: &'static [FieldSpec] = <F::Row<'static> as Row<'static>>::FIELDS;
     const PRODUCES: &'static [FieldSpec] = <F::Output<'static> as Output>::FIELDS;
 
@@ -97,7 +99,7 @@ impl<F: Aggregate> Instance for AggregateInstance<F> {
 pub struct WindowApplyInstance<F>(F);
 
 impl<F: WindowApply> Instance for WindowApplyInstance<F> {
-    const KIND: plugin::Kind = plugin::Kind::WindowApply;
+    const KIND: Kind = Kind::WindowApply;
     const READS: &'static [FieldSpec] = <F::Row<'static> as Row<'static>>::FIELDS;
     const PRODUCES: &'static [FieldSpec] = <F::Output<'static> as Output>::FIELDS;
 
@@ -109,9 +111,9 @@ impl<F: WindowApply> Instance for WindowApplyInstance<F> {
 /// What is exported for a component.
 pub struct Exported<C>(PhantomData<C>);
 
-impl<C: Component> plugin::Guest for Exported<C> {
-    fn describe() -> plugin::Description {
-        plugin::Description {
+impl<C: Component> Plugin for Exported<C> {
+    fn describe() -> Description {
+        Description {
             name: C::NAME.to_owned(),
             version: C::VERSION.to_owned(),
             kind: C::Instance::KIND,

@@ -103,7 +103,7 @@ pub use millstream_sdk_macros::{Accumulator, Output, Row, aggregate, filter, map
 #[doc(hidden)]
 pub mod expanded {
     pub use crate::column::build::{ColumnBuilder, IntoColumn};
-    pub use crate::column::read::{FromColumn, open_field};
+    pub use crate::column::read::FromColumn;
     pub use crate::column::{ContractError, FieldSpec, wire};
     pub use crate::parts::{PartsWriter, split_parts};
 }

@@ -175,8 +175,11 @@ fn export(kind: Kind, item: &ItemImpl, state_version: u32) -> TokenStream {
                 }
             }
 
-            #[cfg(target_family = "wasm")]
             type Exported = #sdk::component::Exported<#ty>;
+            // Natively only tests call the function. To the compiler it is in use all the same.
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn() -> #sdk::component::Description =
+                <Exported as #sdk::component::Plugin>::describe;
             #[cfg(target_family = "wasm")]
             #sdk::bindings::common::export_plugin!(
                 Exported with_types_in #sdk::bindings::common

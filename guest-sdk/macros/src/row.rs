@@ -69,8 +69,8 @@ pub(crate) fn expand(input: &DeriveInput) -> Result<TokenStream> {
     // Columns nest as pairs, for a flat tuple of more than twelve has no `Clone`.
     let columns = nest(as_columns.iter().map(|column| quote!(#column::Column)));
     let opened =
-        nest(types.iter().zip(indices).map(
-            |(ty, index)| quote!(#sdk::open_field::<#ty>(&Self::FIELDS[#index], batch, #index)?),
+        nest(as_columns.iter().zip(indices).map(
+            |(column, index)| quote!(#column::open_field(&Self::FIELDS[#index], batch, #index)?),
         ));
     let pattern = nest(locals.iter().map(|local| quote!(#local)));
     let reads = as_columns

@@ -47,6 +47,7 @@ pub enum Scalar<'v> {
 /// Implements [`IntoColumn`] for types that have one type in the contract.
 macro_rules! into_column {
     ($variant:ident, |$value:ident| $scalar:expr, $($type:ty),+) => {$(
+        #[diagnostic::do_not_recommend]
         impl IntoColumn for $type {
             const TYPE: FieldType = FieldType::$variant;
 
@@ -74,6 +75,7 @@ into_column!(
     serde_json::Value
 );
 
+#[diagnostic::do_not_recommend]
 impl<T: IntoColumn> IntoColumn for Option<T> {
     const TYPE: FieldType = T::TYPE;
     const OPTIONAL: bool = true;

@@ -26,6 +26,25 @@ pub trait FromColumn<'a>: Sized {
     /// If the column does not keep to the contract.
     fn open(column: &'a wire::Column, rows: usize) -> Result<Self::Column, ContractError>;
 
+    /// Checks the column of a field, the `index`-th of a batch.
+    ///
+    /// # Errors
+    /// If there is none or it does not keep to the contract.
+    fn open_field(
+        field: &FieldSpec,
+        batch: &'a wire::Batch,
+        index: usize,
+    ) -> Result<Self::Column, ContractError> {
+        let column = batch.columns.get(index).ok_or_else(|| {
+            ContractError::new(format!(
+                "the batch has {} columns, and none for field `{}`",
+                batch.columns.len(),
+                field.name
+            ))
+        })?;
+        Self::open(column, batch.rows as usize).map_err(|error| error.in_field(field.name))
+    }
+
     /// The value in a row of a checked column.
     ///
     /// # Panics
@@ -58,6 +77,8 @@ pub trait Value<'a>: Sized {
     fn get(values: &Self::Values, row: usize) -> Self;
 }
 
+// So that an error speaks of the row's field, whose type the author knows, and not of `Value`.
+#[diagnostic::do_not_recommend]
 impl<'a, T: Value<'a>> FromColumn<'a> for T {
     const TYPE: FieldType = T::TYPE;
     const OPTIONAL: bool = false;
@@ -81,6 +102,7 @@ impl<'a, T: Value<'a>> FromColumn<'a> for T {
     }
 }
 
+#[diagnostic::do_not_recommend]
 impl<'a, T: Value<'a>> FromColumn<'a> for Option<T> {
     const TYPE: FieldType = T::TYPE;
     const OPTIONAL: bool = true;
@@ -99,25 +121,6 @@ impl<'a, T: Value<'a>> FromColumn<'a> for Option<T> {
         let present = validity.as_ref().is_none_or(|bits| bits.get(row));
         present.then(|| T::get(values, row))
     }
-}
-
-/// Opens the column of one field; what a derived row calls.
-///
-/// # Errors
-/// If the column does not keep to the contract.
-pub fn open_field<'a, T: FromColumn<'a>>(
-    field: &FieldSpec,
-    batch: &'a wire::Batch,
-    index: usize,
-) -> Result<T::Column, ContractError> {
-    let column = batch.columns.get(index).ok_or_else(|| {
-        ContractError::new(format!(
-            "the batch has {} columns, and none for field `{}`",
-            batch.columns.len(),
-            field.name
-        ))
-    })?;
-    T::open(column, batch.rows as usize).map_err(|error| error.in_field(field.name))
 }
 
 /// One bit a row, least significant first.
