@@ -11,6 +11,7 @@ use millstream_sdk::bindings::window_apply::exports::millstream::udf::window_app
 use millstream_sdk::component::Exported;
 use millstream_sdk::expanded::wire::{Batch, Column, Produced, Values, VarValues};
 use millstream_sdk::prelude::*;
+use millstream_sdk::testing::{self, json};
 use serde::Deserialize;
 
 #[derive(Row)]
@@ -213,6 +214,33 @@ fn each_row_has_a_slot() {
 #[should_panic(expected = "called before `init`")]
 fn a_call_before_init_is_refused() {
     TotalsComponent::close(vec![]);
+}
+
+#[test]
+fn an_aggregate_in_parts_gives_what_it_gives_in_one() {
+    let config = json!({"most": 100});
+    let rows = [1, 20, 101, 300, 4].map(|amount| json!({"amount": amount}));
+    let outcome = testing::aggregate::<Totals>(config.clone(), &rows);
+    let (refused, _): (Vec<_>, Vec<_>) = outcome.errors.into_iter().unzip();
+    assert_eq!(refused, [2, 3]);
+    assert_eq!(outcome.rows, [json!({"total": 25})]);
+    for split in 0..=rows.len() {
+        let (first, second) = rows.split_at(split);
+        let parts = testing::aggregate_in_parts::<Totals>(config.clone(), &[first, second, &[]]);
+        assert_eq!(parts, outcome.rows, "split before row {split}");
+    }
+}
+
+#[test]
+fn an_aggregate_of_no_rows_gives_what_an_empty_state_gives() {
+    let outcome = testing::aggregate::<Totals>(json!({"most": 1}), &[]);
+    assert_eq!(outcome.rows, [json!({"total": 0})]);
+}
+
+#[test]
+#[should_panic(expected = "config: missing field `most`")]
+fn a_test_with_a_refused_configuration_fails() {
+    testing::aggregate::<Totals>(json!({}), &[]);
 }
 
 #[derive(Default)]
