@@ -4,10 +4,16 @@
 //! is known to be one JSON value).
 
 mod field;
+mod json;
+mod select;
+
+#[cfg(test)]
+mod tests;
 
 use arrow_array::{Array, ArrayRef};
 
 pub use field::{Field, FieldType};
+pub use json::RowJson;
 
 /// Rows as columns: one array for each field, all of the same length.
 #[derive(Clone, Debug, Default)]
