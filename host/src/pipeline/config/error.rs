@@ -14,7 +14,7 @@ use super::outline::Outline;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The environment's fault: no such file, no right to read it, not text.
-    #[error("can't read the pipeline file {}: {source}", file.display())]
+    #[error("can't read the pipeline file {}", file.display())]
     Unreadable {
         /// The file.
         file: PathBuf,

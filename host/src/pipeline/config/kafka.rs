@@ -151,7 +151,6 @@ fn why_owned(name: &str) -> Option<&'static str> {
 }
 
 /// The value of a setting, as the text that librdkafka takes.
-#[derive(Debug)]
 pub(super) struct Setting(String);
 
 impl<'de> Deserialize<'de> for Setting {

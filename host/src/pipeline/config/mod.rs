@@ -1,11 +1,11 @@
 //! The pipeline file: TOML into typed, checked values.
 //!
 //! A file goes through four stages, each a function over values:
-//! 1. `toml` parses the text; [`outline`] notes where each key and value stands.
-//! 2. [`variables`] puts environment variables and secret files into string values. It comes after the
+//! 1. `toml` parses the text; `outline` notes where each key and value stands.
+//! 2. `variables` puts environment variables and secret files into string values. It comes after the
 //!    parsing, so that a value can't smuggle in keys.
-//! 3. [`tables`] says which keys there are and reads each value ([`written`]).
-//! 4. [`check`] and [`steps`] apply the rules that concern several keys and build the [`PipelineConfig`] ([`model`]).
+//! 3. `tables` says which keys there are and reads each value (`written`).
+//! 4. `check` and `steps` apply the rules that concern several keys and build the [`PipelineConfig`] (`model`).
 //!
 //! [`parse`] does all four and touches neither disk nor environment; [`load`] is the shell around it.
 //! `examples/reference.toml` shows every key.

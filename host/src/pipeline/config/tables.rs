@@ -1,6 +1,7 @@
 //! The keys of the file: one struct a table, one field a key, exactly as they are written.
 //!
-//! A value that a rule over several keys may refuse is `Spanned`, so that the refusal can point at it.
+//! A value that a rule over several keys may refuse is `Spanned`, so that the refusal can point at it. The tables hold
+//! secrets in the clear and are not `Debug`.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +25,7 @@ use crate::decode::{Format, TimeUnit};
 pub(super) type At<T> = Spanned<Written<T>>;
 
 /// The file.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct PipelineTable {
     pub(super) name: Written<PipelineName>,
@@ -40,7 +41,7 @@ pub(super) struct PipelineTable {
 }
 
 /// `[log]`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct LogTable {
     pub(super) kafka: Option<Spanned<BTreeMap<Spanned<String>, Spanned<Setting>>>>,
@@ -50,7 +51,7 @@ pub(super) struct LogTable {
 }
 
 /// `[source]`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct SourceTable {
     pub(super) topic: Option<At<TopicName>>,
@@ -65,7 +66,6 @@ pub(super) struct SourceTable {
 const EVENT_TIME: &str = "\"record\" or a table such as { field = \"time\", unit = \"ms\" }";
 
 /// `event_time`: the word `"record"` or a table.
-#[derive(Debug)]
 pub(super) enum EventTimeValue {
     /// `"record"`.
     Record,
@@ -74,7 +74,7 @@ pub(super) enum EventTimeValue {
 }
 
 /// `event_time` as a table.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct EventTimeTable {
     pub(super) field: Written<FieldPath>,
@@ -110,7 +110,7 @@ impl<'de> Deserialize<'de> for EventTimeValue {
 }
 
 /// `[[step]]`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct StepTable {
     pub(super) filter: Option<At<PathBuf>>,
@@ -127,7 +127,7 @@ pub(super) struct StepTable {
 }
 
 /// `limits`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct LimitsTable {
     pub(super) memory: Option<Written<GuestMemory>>,
@@ -135,7 +135,7 @@ pub(super) struct LimitsTable {
 }
 
 /// `window`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { tumbling = \"1m\" }"
@@ -146,7 +146,7 @@ pub(super) struct WindowTable {
 }
 
 /// `[sink]`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct SinkTable {
     pub(super) topic: At<TopicName>,
@@ -154,21 +154,21 @@ pub(super) struct SinkTable {
 }
 
 /// `[dead_letters]`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct DeadLettersTable {
     pub(super) topic: At<TopicName>,
 }
 
 /// `[late]`.
-#[derive(Debug, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct LateTable {
     pub(super) topic: At<TopicName>,
 }
 
 /// `[commit]`.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct CommitTable {
     pub(super) interval: Option<Written<PositiveDuration>>,

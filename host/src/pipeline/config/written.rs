@@ -25,7 +25,6 @@ pub(super) trait FromText: Sized {
 }
 
 /// Reads a [`FromText`] value with serde.
-#[derive(Debug)]
 pub(super) struct Written<T>(pub(super) T);
 
 impl<'de, T: FromText> Deserialize<'de> for Written<T> {
@@ -67,7 +66,6 @@ impl FromText for Duration {
 }
 
 /// A duration above zero.
-#[derive(Debug)]
 pub(super) struct PositiveDuration(pub(super) Duration);
 
 impl FromText for PositiveDuration {
@@ -92,7 +90,6 @@ impl FromText for ByteSize {
 }
 
 /// The memory of a guest with 32-bit addresses.
-#[derive(Debug)]
 pub(super) struct GuestMemory(pub(super) ByteSize);
 
 impl FromText for GuestMemory {
@@ -107,7 +104,6 @@ impl FromText for GuestMemory {
 }
 
 /// A pipeline's name. Kafka takes it in the names of groups and transactions, file systems in the names of folders.
-#[derive(Debug)]
 pub(super) struct PipelineName(pub(super) String);
 
 impl FromText for PipelineName {
@@ -121,7 +117,6 @@ impl FromText for PipelineName {
 }
 
 /// A step's name. Underscores and capitals are in it because file names have them.
-#[derive(Debug)]
 pub(super) struct StepName(pub(super) String);
 
 impl FromText for StepName {
@@ -135,7 +130,6 @@ impl FromText for StepName {
 }
 
 /// A topic's name, by Kafka's rule.
-#[derive(Debug)]
 pub(super) struct TopicName(pub(super) String);
 
 impl FromText for TopicName {
@@ -152,7 +146,6 @@ impl FromText for TopicName {
 }
 
 /// The path of a field.
-#[derive(Debug)]
 pub(super) struct FieldPath(pub(super) String);
 
 impl FromText for FieldPath {
@@ -214,7 +207,6 @@ impl FromText for Start {
 }
 
 /// How many there are of something: at least one.
-#[derive(Debug)]
 pub(super) struct Count(pub(super) i32);
 
 impl<'de> Deserialize<'de> for Count {

@@ -1,1 +1,351 @@
+//! Random pipelines and random text.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use proptest::collection::{btree_set, vec};
+use proptest::option;
+use proptest::prelude::*;
+
+use super::super::{
+    CommitConfig, FunctionConfig, FunctionSettings, KafkaSettings, Limits, LogConfig, LogPlace,
+    Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, Window, WindowStep,
+    WindowStepKind,
+};
+use super::{ROWS, parse_here};
+use crate::decode::{EventTime, Format, TimeUnit};
+
+fn duration(millis: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
+    millis.prop_map(Duration::from_millis)
+}
+
+/// Text that a value may hold, quotes, dollars and line ends included.
+fn text() -> impl Strategy<Value = String> {
+    "[ -~\\n\\t\u{e4}]{0,12}"
+}
+
+fn field() -> impl Strategy<Value = String> {
+    "[a-z$_]{1,6}(\\.[a-z0-9]{1,4}){0,2}"
+}
+
+fn log() -> impl Strategy<Value = LogConfig> {
+    let kafka = vec(("x\\.[a-z.]{1,8}", text()), 0..4).prop_map(|more| {
+        let brokers = ("bootstrap.servers".to_owned(), "b:9092".to_owned());
+        LogPlace::Kafka(more.into_iter().chain([brokers]).collect::<KafkaSettings>())
+    });
+    let embedded = "[a-z/.]{1,12}".prop_map(|path| LogPlace::Embedded(PathBuf::from(path)));
+    (prop_oneof![kafka, embedded], option::of(1..i32::MAX)).prop_map(|(place, create_topics)| {
+        LogConfig {
+            place,
+            create_topics,
+        }
+    })
+}
+
+fn source(topics: Vec<String>) -> impl Strategy<Value = SourceConfig> {
+    let unit = prop_oneof![
+        Just(TimeUnit::Millis),
+        Just(TimeUnit::Seconds),
+        Just(TimeUnit::Rfc3339)
+    ];
+    let of_field = (field(), unit).prop_map(|(path, unit)| EventTime::Field { path, unit });
+    (
+        prop_oneof![
+            Just(Format::Json),
+            Just(Format::AccessLog),
+            Just(Format::Raw)
+        ],
+        prop_oneof![Just(EventTime::Record), of_field],
+        duration(0..1 << 40),
+        prop_oneof![Just(Start::Earliest), Just(Start::Latest)],
+    )
+        .prop_map(
+            move |(format, event_time, allowed_disorder, start)| SourceConfig {
+                topics: topics.clone(),
+                format,
+                event_time,
+                allowed_disorder,
+                start,
+            },
+        )
+}
+
+fn function(name: String) -> impl Strategy<Value = FunctionConfig> {
+    (
+        "[a-z/]{1,8}\\.wasm",
+        vec(("[a-z]{1,4}", text()), 0..3),
+        (64u64 << 10)..=(4 << 30),
+        duration(1..1 << 30),
+    )
+        .prop_map(move |(component, settings, memory, call)| FunctionConfig {
+            name: name.clone(),
+            component: PathBuf::from(component),
+            settings: FunctionSettings(settings.into_iter().map(|(k, v)| (k, v.into())).collect()),
+            limits: Limits {
+                memory: ByteSize::b(memory),
+                call,
+            },
+        })
+}
+
+fn row_steps() -> impl Strategy<Value = Vec<RowStep>> {
+    let kind = prop_oneof![
+        Just(RowStepKind::Filter),
+        btree_set(field(), 0..3).prop_map(|keep| RowStepKind::Map {
+            keep: keep.into_iter().collect()
+        }),
+    ];
+    vec((kind, function(String::new())), 0..4).prop_map(|steps| {
+        let named = |(i, (kind, function)): (usize, (RowStepKind, FunctionConfig))| RowStep {
+            kind,
+            function: FunctionConfig {
+                name: format!("step-{i}"),
+                ..function
+            },
+        };
+        steps.into_iter().enumerate().map(named).collect()
+    })
+}
+
+fn output(late_topic: String) -> impl Strategy<Value = Output> {
+    let size_and_offset =
+        (1u64..1 << 40).prop_flat_map(|size| (duration(size..size + 1), duration(0..size)));
+    let windows = (
+        prop_oneof![
+            Just(WindowStepKind::Aggregate),
+            Just(WindowStepKind::WindowApply)
+        ],
+        function("window".to_owned()),
+        option::of(field()),
+        size_and_offset,
+    )
+        .prop_map(move |(kind, function, key, (size, offset))| {
+            Output::Windows(WindowStep {
+                kind,
+                function,
+                key,
+                window: Window::Tumbling { size, offset },
+                late_topic: late_topic.clone(),
+            })
+        });
+    let rows = option::of(field()).prop_map(|key| Output::Rows { key });
+    prop_oneof![rows, windows]
+}
+
+fn pipeline() -> impl Strategy<Value = PipelineConfig> {
+    btree_set("[a-zA-Z0-9._-]{3,20}", 4..8).prop_flat_map(|topics| {
+        let mut topics: Vec<String> = topics.into_iter().collect();
+        let mut role = || topics.pop().expect("there are at least four topics");
+        let (sink_topic, dead_letter_topic, late_topic) = (role(), role(), role());
+        let commit = (duration(1..1 << 30), 1u32..1 << 30, 1u64..1 << 50);
+        (
+            "[a-z0-9-]{1,64}",
+            log(),
+            source(topics),
+            row_steps(),
+            output(late_topic),
+            commit,
+        )
+            .prop_map(
+                move |(name, log, source, steps, output, (interval, max_rows, max_bytes))| {
+                    PipelineConfig {
+                        name,
+                        log,
+                        source,
+                        steps,
+                        output,
+                        sink_topic: sink_topic.clone(),
+                        dead_letter_topic: dead_letter_topic.clone(),
+                        commit: CommitConfig {
+                            interval,
+                            max_rows,
+                            max_bytes: ByteSize::b(max_bytes),
+                        },
+                    }
+                },
+            )
+    })
+}
+
+/// Text as a TOML string that no substitution changes.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text.replace('$', "$$")).to_string()
+}
+
+fn list(items: &[String]) -> String {
+    let items: Vec<String> = items.iter().map(|item| quoted(item)).collect();
+    format!("[{}]", items.join(", "))
+}
+
+fn table<'a>(entries: impl Iterator<Item = (&'a str, &'a str)>) -> String {
+    let entries: Vec<String> = entries
+        .map(|(key, value)| format!("{} = {}", toml::Value::from(key), quoted(value)))
+        .collect();
+    format!("{{ {} }}", entries.join(", "))
+}
+
+fn millis(duration: Duration) -> String {
+    format!("\"{}ms\"", duration.as_millis())
+}
+
+fn step_toml(kind: &str, function: &FunctionConfig) -> String {
+    let settings = &function.settings.0;
+    let settings = settings
+        .iter()
+        .map(|(k, v)| (k.as_str(), v.as_str().unwrap()));
+    format!(
+        "[[step]]\n{kind} = {}\nname = {}\nconfig = {}\nlimits = {{ memory = \"{}B\", call = {} }}\n",
+        quoted(function.component.to_str().unwrap()),
+        quoted(&function.name),
+        table(settings),
+        function.limits.memory.as_u64(),
+        millis(function.limits.call),
+    )
+}
+
+/// The pipeline as a file with every key that it can have.
+fn to_toml(config: &PipelineConfig) -> String {
+    let mut toml = format!("name = {}\n[log]\n", quoted(&config.name));
+    let mut line = |text: String| {
+        toml.push_str(&text);
+        toml.push('\n');
+    };
+    line(match &config.log.place {
+        LogPlace::Kafka(settings) => format!("kafka = {}", table(settings.iter())),
+        LogPlace::Embedded(path) => format!("embedded = {}", quoted(path.to_str().unwrap())),
+    });
+    line(match config.log.create_topics {
+        Some(partitions) => format!("create_topics = true\npartitions = {partitions}"),
+        None => "create_topics = false".to_owned(),
+    });
+    let source = &config.source;
+    line(match &source.topics[..] {
+        [topic] => format!("[source]\ntopic = {}", quoted(topic)),
+        topics => format!("[source]\ntopics = {}", list(topics)),
+    });
+    line(format!(
+        "format = \"{}\"",
+        match source.format {
+            Format::Json => "json",
+            Format::AccessLog => "access-log",
+            Format::Raw => "raw",
+        }
+    ));
+    line(match &source.event_time {
+        EventTime::Record => "event_time = \"record\"".to_owned(),
+        EventTime::Field { path, unit } => {
+            let unit = match unit {
+                TimeUnit::Millis => "ms",
+                TimeUnit::Seconds => "s",
+                TimeUnit::Rfc3339 => "rfc3339",
+            };
+            format!(
+                "event_time = {{ field = {}, unit = \"{unit}\" }}",
+                quoted(path)
+            )
+        }
+    });
+    line(format!(
+        "allowed_disorder = {}",
+        millis(source.allowed_disorder)
+    ));
+    line(format!(
+        "start = \"{}\"",
+        match source.start {
+            Start::Earliest => "earliest",
+            Start::Latest => "latest",
+        }
+    ));
+    for step in &config.steps {
+        match &step.kind {
+            RowStepKind::Filter => line(step_toml("filter", &step.function)),
+            RowStepKind::Map { keep } => {
+                line(step_toml("map", &step.function));
+                line(format!("keep = {}", list(keep)));
+            }
+        }
+    }
+    let sink = format!("[sink]\ntopic = {}", quoted(&config.sink_topic));
+    match &config.output {
+        Output::Rows { key } => {
+            line(sink);
+            key.iter()
+                .for_each(|key| line(format!("key = {}", quoted(key))));
+        }
+        Output::Windows(step) => {
+            line(step_toml(
+                match step.kind {
+                    WindowStepKind::Aggregate => "aggregate",
+                    WindowStepKind::WindowApply => "window_apply",
+                },
+                &step.function,
+            ));
+            step.key
+                .iter()
+                .for_each(|key| line(format!("key = {}", quoted(key))));
+            let Window::Tumbling { size, offset } = step.window;
+            let (size, offset) = (millis(size), millis(offset));
+            line(format!(
+                "window = {{ tumbling = {size}, offset = {offset} }}"
+            ));
+            line(sink);
+            line(format!("[late]\ntopic = {}", quoted(&step.late_topic)));
+        }
+    }
+    line(format!(
+        "[dead_letters]\ntopic = {}",
+        quoted(&config.dead_letter_topic)
+    ));
+    let commit = &config.commit;
+    line(format!(
+        "[commit]\ninterval = {}\nmax_rows = {}\nmax_bytes = \"{}B\"",
+        millis(commit.interval),
+        commit.max_rows,
+        commit.max_bytes.as_u64(),
+    ));
+    toml
+}
+
+proptest! {
+    #[test]
+    fn a_pipeline_written_as_a_file_is_read_as_the_same(config in pipeline()) {
+        let text = to_toml(&config);
+        match parse_here(&text) {
+            Ok(read) => prop_assert_eq!(read, config),
+            Err(error) => prop_assert!(false, "{}\n{}", error, text),
+        }
+    }
+
+    #[test]
+    fn arbitrary_text_never_panics(text in "\\PC*") {
+        prop_assert!(parse_here(&text).is_err());
+    }
+
+    /// Whole words of the format get further than arbitrary letters.
+    #[test]
+    fn arbitrary_words_of_the_format_never_panic(words in vec(prop_oneof![
+        Just("\n"), Just("="), Just("["), Just("]"), Just("{"), Just("}"), Just("\""), Just("${"), Just("$$"),
+        Just("."), Just(","), Just("[[step]]\n"), Just("[log]\n"), Just("[source]\n"), Just("[late]\n"),
+        Just("kafka"), Just("topic"), Just("map"), Just("keep"), Just("window"), Just("\"1m\""), Just("1"), Just("\u{e4}"),
+    ], 0..40)) {
+        let text = words.concat();
+        if let Err(error) = parse_here(&text) {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    /// A file with one stretch replaced is either still good or refused with a place inside it.
+    #[test]
+    fn a_damaged_file_is_refused_at_a_place_in_it(
+        start in 0..ROWS.len(), length in 0usize..20, damage in "\\PC{0,5}",
+    ) {
+        let end = (start + length).min(ROWS.len());
+        let text = format!("{}{damage}{}", &ROWS[..start], &ROWS[end..]);
+        if let Err(super::super::ConfigError::Mistakes { mistakes, .. }) = parse_here(&text) {
+            let lines = text.split('\n').count();
+            prop_assert!(!mistakes.is_empty());
+            prop_assert!(mistakes.iter().all(|mistake| (1..=lines).contains(&mistake.position.line)));
+        }
+    }
+}
