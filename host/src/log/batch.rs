@@ -116,6 +116,11 @@ impl RecordBatch {
         self.rows[row].offset
     }
 
+    /// The offset of the last record, if there is any.
+    pub fn last_offset(&self) -> Option<Offset> {
+        self.rows.last().map(|row| row.offset)
+    }
+
     /// The timestamp that the log has for record `row`.
     pub fn timestamp(&self, row: usize) -> Timestamp {
         self.rows[row].timestamp

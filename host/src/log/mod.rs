@@ -16,6 +16,7 @@ mod batch;
 pub mod embedded;
 mod error;
 pub mod kafka;
+mod murmur2;
 mod outbox;
 
 use std::collections::BTreeMap;

@@ -1,1 +1,0 @@
-//! The log that lives in one folder.

@@ -1,0 +1,95 @@
+//! Where a session or a reader stands in its partitions, and reading on from there.
+
+use super::block::Wanted;
+use super::format::PartitionId;
+use super::shared::State;
+use super::store::Store;
+use crate::log::{Fetched, LogError, Offset, TopicPartition};
+
+#[derive(Debug)]
+pub(super) struct Position {
+    pub(super) at: TopicPartition,
+    pub(super) id: PartitionId,
+    /// The offset to read next.
+    pub(super) next: Offset,
+}
+
+/// The positions in all partitions that are read, sorted by partition.
+#[derive(Debug, Default)]
+pub(super) struct Positions(Vec<Position>);
+
+/// How far readers may look, by position.
+pub(super) struct Ends(Vec<Offset>);
+
+impl Positions {
+    pub(super) fn new(positions: Vec<Position>) -> Self {
+        Self(positions)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Position> {
+        self.0.iter()
+    }
+
+    pub(super) fn get(&self, at: &TopicPartition) -> Option<&Position> {
+        let place = self.0.binary_search_by(|p| p.at.cmp(at)).ok()?;
+        Some(&self.0[place])
+    }
+
+    /// Moves the position in a partition.
+    ///
+    /// # Errors
+    /// If the partition is not among them or the offset is below 0.
+    pub(super) fn seek(&mut self, at: &TopicPartition, to: Offset) -> Result<(), LogError> {
+        if to < Offset(0) {
+            let message = format!("offset {to} of {at} is below 0");
+            return Err(LogError::Refused(message));
+        }
+        match self.0.binary_search_by(|p| p.at.cmp(at)) {
+            Ok(place) => {
+                self.0[place].next = to;
+                Ok(())
+            }
+            Err(_) => Err(LogError::Refused(format!(
+                "partition {at} is not read here: seek only in those that are"
+            ))),
+        }
+    }
+
+    pub(super) fn ends(&self, state: &State) -> Ends {
+        Ends(self.0.iter().map(|p| end(state, p)).collect())
+    }
+
+    /// Whether any partition has more.
+    pub(super) fn has_news(&self, state: &State) -> bool {
+        self.0.iter().any(|p| p.next < end(state, p))
+    }
+
+    /// Appends to `into` what every partition has, up to its end and the limits of a poll, and moves on.
+    pub(super) fn read(
+        &mut self,
+        store: &Store,
+        ends: &Ends,
+        headers: bool,
+        into: &mut Fetched,
+    ) -> Result<(), LogError> {
+        for (position, end) in self.0.iter_mut().zip(&ends.0) {
+            let wanted = Wanted {
+                from: position.next,
+                end: *end,
+                headers,
+            };
+            if wanted.from < wanted.end {
+                let batch = into.batch_mut(&position.at.topic, position.at.partition);
+                store.read(position.id, wanted, batch)?;
+                position.next = batch.last_offset().map_or(position.next, Offset::next);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn end(state: &State, position: &Position) -> Offset {
+    let topic = state.topic(&position.at.topic).ok();
+    let end = topic.and_then(|topic| topic.end(position.at.partition));
+    end.unwrap_or_default()
+}
