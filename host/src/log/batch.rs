@@ -192,3 +192,79 @@ impl Fetched {
         self.batches.iter().all(RecordBatch::is_empty)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(batch: &RecordBatch, row: usize) -> Vec<(&str, &[u8])> {
+        batch.headers(row).map(|h| (h.name, h.value)).collect()
+    }
+
+    #[test]
+    fn records_come_back_as_pushed_and_missing_is_not_empty() {
+        let mut batch = RecordBatch::new(TopicPartition::new("t", 1));
+        batch.push(Offset(7), Timestamp(-1), Some(b"k"), None);
+        batch.push(Offset(9), Timestamp(2), None, Some(b""));
+        assert_eq!((batch.len(), batch.byte_len()), (2, 1));
+        assert_eq!((batch.key(0), batch.value(0)), (Some(&b"k"[..]), None));
+        assert_eq!((batch.key(1), batch.value(1)), (None, Some(&b""[..])));
+        assert_eq!(
+            (batch.offset(0), batch.timestamp(0)),
+            (Offset(7), Timestamp(-1))
+        );
+        assert_eq!(batch.last_offset(), Some(Offset(9)));
+    }
+
+    #[test]
+    fn headers_belong_to_the_record_before_them() {
+        let mut batch = RecordBatch::new(TopicPartition::new("t", 0));
+        batch.push_header("lost", b"before any record");
+        for offset in 0..3 {
+            batch.push(Offset(offset), Timestamp(0), None, None);
+            if offset != 1 {
+                batch.push_header("a", b"1");
+                batch.push_header("a", b"");
+            }
+        }
+        for (row, count) in [(0, 2), (1, 0), (2, 2)] {
+            let expected = [("a", &b"1"[..]), ("a", b"")];
+            assert_eq!(headers(&batch, row), &expected[..count]);
+        }
+    }
+
+    #[test]
+    fn a_cleared_batch_has_nothing_of_before() {
+        let mut batch = RecordBatch::new(TopicPartition::new("t", 0));
+        batch.push(Offset(0), Timestamp(0), Some(b"old"), None);
+        batch.push_header("old", b"old");
+        batch.clear();
+        assert!(batch.is_empty());
+        assert_eq!((batch.byte_len(), batch.last_offset()), (0, None));
+        batch.push(Offset(1), Timestamp(0), Some(b"new"), None);
+        assert_eq!(
+            (batch.key(0), headers(&batch, 0).len()),
+            (Some(&b"new"[..]), 0)
+        );
+    }
+
+    #[test]
+    fn what_was_fetched_is_kept_by_partition_and_empty_batches_are_not_shown() {
+        let mut fetched = Fetched::new();
+        for (topic, partition) in [("a", 0), ("b", 0), ("a", 1), ("a", 0)] {
+            let batch = fetched.batch_mut(topic, partition);
+            batch.push(Offset(0), Timestamp(0), None, None);
+        }
+        let shown: Vec<_> = fetched
+            .batches()
+            .map(|b| (b.partition().to_string(), b.len()))
+            .collect();
+        let expected = [("a/0", 2), ("b/0", 1), ("a/1", 1)];
+        assert_eq!(shown, expected.map(|(at, len)| (at.to_owned(), len)));
+        assert_eq!(fetched.len(), 4);
+
+        fetched.clear();
+        assert!(fetched.is_empty());
+        assert_eq!(fetched.batches().count(), 0);
+    }
+}

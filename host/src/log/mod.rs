@@ -2,7 +2,7 @@
 //!
 //! [`Log`] is the border to Kafka ([`kafka`]) and to the log that lives in one folder ([`embedded`]). What passes it
 //! is ours: nothing else in the host names a client library. Both implementations pass one
-//! suite of tests.
+//! suite of tests, `tests/suite/log_suite`.
 //!
 //! # What every implementation promises
 //! - **Order.** The records of a partition have ascending offsets and are read in that order. Offsets may have gaps.

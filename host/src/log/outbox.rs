@@ -209,3 +209,132 @@ impl<'a> OutboxRecord<'a> {
             })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const PARTS: RecordParts<'static> = RecordParts {
+        partition: None,
+        timestamp: Timestamp(0),
+        key: None,
+        value: None,
+        headers: &[],
+    };
+
+    type Staged = (
+        Option<i32>,
+        i64,
+        Option<Vec<u8>>,
+        Option<Vec<u8>>,
+        Vec<Vec<u8>>,
+    );
+
+    fn staged() -> impl Strategy<Value = Vec<Staged>> {
+        prop::collection::vec(any::<Staged>(), 0..6)
+    }
+
+    fn push_all(outbox: &mut Outbox, records: &[Staged]) {
+        for (partition, timestamp, key, value, headers) in records {
+            let headers: Vec<_> = headers.iter().map(|value| ("h", &value[..])).collect();
+            let parts = RecordParts {
+                partition: *partition,
+                timestamp: Timestamp(*timestamp),
+                key: key.as_deref(),
+                value: value.as_deref(),
+                headers: &headers,
+            };
+            outbox.push(&Arc::from("t"), parts);
+        }
+    }
+
+    fn all(outbox: &Outbox) -> Vec<Staged> {
+        let own = |bytes: &[u8]| bytes.to_vec();
+        let staged = |record: OutboxRecord<'_>| {
+            assert_eq!(record.topic(), "t");
+            let headers = record.headers().map(|header| {
+                assert_eq!(header.name, "h");
+                own(header.value)
+            });
+            let (key, value) = (record.key().map(own), record.value().map(own));
+            (
+                record.partition(),
+                record.timestamp().0,
+                key,
+                value,
+                headers.collect(),
+            )
+        };
+        outbox.records().map(staged).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn records_come_back_as_staged(records in staged()) {
+            let mut outbox = Outbox::new();
+            push_all(&mut outbox, &records);
+            prop_assert_eq!(outbox.len(), records.len());
+            prop_assert_eq!(all(&outbox), records);
+        }
+
+        #[test]
+        fn rewinding_takes_back_what_came_since_the_mark(kept in staged(), taken in staged(), more in staged()) {
+            let mut outbox = Outbox::new();
+            push_all(&mut outbox, &kept);
+            let (mark, bytes) = (outbox.mark(), outbox.byte_len());
+            push_all(&mut outbox, &taken);
+            outbox.rewind(mark);
+            prop_assert_eq!(outbox.byte_len(), bytes);
+            prop_assert_eq!(all(&outbox), kept.clone());
+            push_all(&mut outbox, &more);
+            prop_assert_eq!(all(&outbox), [kept, more].concat());
+        }
+    }
+
+    #[test]
+    fn a_value_written_in_place_is_the_value() {
+        let mut outbox = Outbox::new();
+        let parts = RecordParts {
+            key: Some(b"k"),
+            ..PARTS
+        };
+        outbox
+            .push_with(&Arc::from("t"), parts, |to| write!(to, "{}", 42))
+            .unwrap();
+        let record = outbox.records().next().unwrap();
+        assert_eq!(
+            (record.key(), record.value()),
+            (Some(&b"k"[..]), Some(&b"42"[..]))
+        );
+    }
+
+    #[test]
+    fn a_value_that_fails_half_written_leaves_the_outbox_as_before() {
+        let mut outbox = Outbox::new();
+        let result = outbox.push_with(&Arc::from("t"), PARTS, |to| {
+            to.write_all(b"half").map_err(|_| "no room")?;
+            Err("failed")
+        });
+        assert_eq!(result, Err("failed"));
+        assert_eq!((outbox.len(), outbox.byte_len()), (0, 0));
+    }
+
+    #[test]
+    fn a_cleared_outbox_is_empty() {
+        let mut outbox = Outbox::new();
+        outbox.push(
+            &Arc::from("t"),
+            RecordParts {
+                value: Some(b"v"),
+                ..PARTS
+            },
+        );
+        outbox.clear();
+        assert!(outbox.is_empty());
+        assert_eq!((outbox.byte_len(), outbox.records().len()), (0, 0));
+    }
+}

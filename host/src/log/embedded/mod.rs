@@ -3,9 +3,9 @@
 //! It serves the demo, tests and small installations on a single node. It is not a server: one process has the folder
 //! open at a time, and sessions share partitions within that process.
 //!
-//! From the bottom up: [`format`] says what the bytes on disk are and what a crash leaves; [`block`] packs records;
-//! [`store`] is the folder; [`plan`] deals records to partitions; [`group`] deals partitions to sessions;
-//! [`shared`] puts everything in order; [`position`] reads on; [`session`] and [`outside`] are what users hold.
+//! From the bottom up: `format` says what the bytes on disk are and what a crash leaves; `block` packs records;
+//! `store` is the folder; `plan` deals records to partitions; `group` deals partitions to sessions;
+//! `shared` puts everything in order; `position` reads on; `session` and `outside` are what users hold.
 
 mod block;
 mod format;
@@ -67,8 +67,8 @@ impl Log for EmbeddedLog {
         Ok(state.topics().map(info).collect())
     }
 
-    /// Topics of the embedded log keep every record and have no settings: those given are Kafka's and are passed over, so that a
-    /// pipeline runs on either log.
+    /// Topics of the embedded log keep every record and have no settings: those given are Kafka's and are passed
+    /// over, so that a pipeline runs on either log.
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError> {
         self.shared.create_topic(spec)
     }

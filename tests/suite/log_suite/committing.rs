@@ -1,0 +1,140 @@
+//! Transactions: all or nothing, and only by the newest owner.
+
+use millstream::log::{CommitError, GroupOffset, Log, Offset, Outbox, Session};
+
+use super::support::{
+    at, group_offset, join_alone, membership, new_topic, outbox, poll_records, read_all_texts,
+    read_from, stage, unique, write_numbers,
+};
+
+pub(crate) fn a_commit_shows_records_offsets_and_metadata<L: Log>(log: &L) {
+    let (source, sink) = (new_topic(log, 1), new_topic(log, 1));
+    write_numbers(log, &source, 0, 3);
+    let mut session = join_alone(log, &membership(&unique("group"), 0, &[&source]), 1);
+    assert_eq!(session.committed().unwrap(), []);
+    let read = poll_records(&mut session, 3);
+    let stands = GroupOffset {
+        at: at(&source, 0),
+        offset: read[1].offset.next(),
+        metadata: "watermark 7".to_owned(),
+    };
+    let written = outbox(&sink, &[(0, "a"), (0, "b")]);
+    session
+        .commit(&written, std::slice::from_ref(&stands))
+        .unwrap();
+    assert_eq!(session.committed().unwrap(), [stands]);
+    assert_eq!(read_all_texts(log, &sink), ["a", "b"]);
+}
+
+pub(crate) fn a_refused_commit_leaves_nothing<L: Log>(log: &L) {
+    let (source, sink) = (new_topic(log, 1), new_topic(log, 1));
+    write_numbers(log, &source, 0, 1);
+    let member = membership(&unique("group"), 0, &[&source]);
+    let mut session = join_alone(log, &member, 1);
+    let mut written = outbox(&sink, &[(0, "a")]);
+    let unknown = unique("unknown").into();
+    stage(&mut written, &unknown, 0, "b");
+    let error = session
+        .commit(&written, &[group_offset(&source, 0, 1)])
+        .unwrap_err();
+    assert!(matches!(error, CommitError::Refused(_)), "{error:?}");
+    assert!(error.to_string().contains(&*unknown), "{error}");
+    drop(session);
+
+    let mut session = join_alone(log, &member, 1);
+    assert_eq!(session.committed().unwrap(), []);
+    assert_eq!(read_all_texts(log, &sink), Vec::<String>::new());
+    assert_eq!(log.topic(&unknown).unwrap(), None);
+}
+
+pub(crate) fn an_empty_commit_is_harmless<L: Log>(log: &L) {
+    let topic = new_topic(log, 1);
+    let mut session = join_alone(log, &membership(&unique("group"), 0, &[&topic]), 1);
+    for _ in 0..3 {
+        session.commit(&Outbox::new(), &[]).unwrap();
+    }
+    assert_eq!(session.committed().unwrap(), []);
+    let stands = group_offset(&topic, 0, 0);
+    session
+        .commit(&Outbox::new(), std::slice::from_ref(&stands))
+        .unwrap();
+    assert_eq!(session.committed().unwrap(), [stands]);
+    assert_eq!(read_all_texts(log, &topic), Vec::<String>::new());
+}
+
+pub(crate) fn a_commit_may_span_topics<L: Log>(log: &L) {
+    let (one, two) = (new_topic(log, 1), new_topic(log, 3));
+    let mut session = join_alone(log, &membership(&unique("group"), 0, &[&one]), 1);
+    let mut written = outbox(&one, &[(0, "a")]);
+    for partition in 0..3 {
+        stage(&mut written, &two, partition, "b");
+    }
+    session.commit(&written, &[]).unwrap();
+    assert_eq!(read_all_texts(log, &one), ["a"]);
+    let mut partitions: Vec<_> = read_from(log, &two, &[], 3)
+        .iter()
+        .map(|r| r.partition)
+        .collect();
+    partitions.sort_unstable();
+    assert_eq!(partitions, [0, 1, 2]);
+}
+
+pub(crate) fn a_newer_session_fences_the_older<L: Log>(log: &L) {
+    let sink = new_topic(log, 1);
+    let member = membership(&unique("group"), 0, &[&sink]);
+    let mut older = join_alone(log, &member, 1);
+    older
+        .commit(&outbox(&sink, &[(0, "in time")]), &[])
+        .unwrap();
+    let newer = log.join(&member).unwrap();
+    for _ in 0..2 {
+        let error = older
+            .commit(&outbox(&sink, &[(0, "too late")]), &[])
+            .unwrap_err();
+        assert!(matches!(error, CommitError::Fenced(_)), "{error:?}");
+    }
+    drop(older);
+    drop(newer);
+    let mut newest = join_alone(log, &member, 1);
+    newest
+        .commit(&outbox(&sink, &[(0, "by the newest")]), &[])
+        .unwrap();
+    assert_eq!(read_all_texts(log, &sink), ["in time", "by the newest"]);
+}
+
+pub(crate) fn a_later_session_goes_on_at_the_committed_offsets<L: Log>(log: &L) {
+    let topic = new_topic(log, 2);
+    write_numbers(log, &topic, 0, 5);
+    write_numbers(log, &topic, 1, 2);
+    let member = membership(&unique("group"), 0, &[&topic]);
+    let mut first = join_alone(log, &member, 2);
+    first
+        .commit(&Outbox::new(), &[group_offset(&topic, 0, 3)])
+        .unwrap();
+    drop(first);
+
+    let mut second = join_alone(log, &member, 2);
+    let mut read: Vec<_> = poll_records(&mut second, 4)
+        .iter()
+        .map(|r| (r.partition, r.text().to_owned()))
+        .collect();
+    read.sort_unstable();
+    let expected = [(0, "3"), (0, "4"), (1, "0"), (1, "1")];
+    assert_eq!(read, expected.map(|(p, text)| (p, text.to_owned())));
+}
+
+pub(crate) fn metadata_of_any_text_comes_back<L: Log>(log: &L) {
+    let topic = new_topic(log, 1);
+    let mut session = join_alone(log, &membership(&unique("group"), 0, &[&topic]), 1);
+    for metadata in ["", "ä → 🌊\n\"", &"x".repeat(4_096)] {
+        let stands = GroupOffset {
+            at: at(&topic, 0),
+            offset: Offset(0),
+            metadata: metadata.to_owned(),
+        };
+        session
+            .commit(&Outbox::new(), std::slice::from_ref(&stands))
+            .unwrap();
+        assert_eq!(session.committed().unwrap(), [stands]);
+    }
+}

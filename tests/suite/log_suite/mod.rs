@@ -1,0 +1,59 @@
+//! What every log promises, as tests that any implementation of `Log` can be put through.
+//!
+//! One function a promise; each makes topics and groups of its own, so they can share a broker. Offsets may have gaps
+//! (transaction markers take some), and assignments may take a few polls.
+//!
+//! A crate of tests includes this folder by `#[path]` and calls [`log_suite!`] with a function that hands a log to a
+//! closure: `fn with_log(test: impl FnOnce(MyLog))`.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+pub(crate) mod committing;
+pub(crate) mod reading;
+pub(crate) mod sharing;
+pub(crate) mod support;
+
+/// Makes a test of every promise.
+macro_rules! log_suite {
+    ($with_log:path) => {
+        log_suite! { $with_log, reading:
+            records_are_read_in_the_order_written,
+            missing_and_empty_keys_and_values_differ,
+            headers_and_timestamps_come_back,
+            a_record_of_ten_megabytes_passes,
+            a_reader_starts_where_it_is_told,
+            no_partition_starves_beside_a_long_one,
+            bounds_follow_the_records,
+            keys_choose_partitions_as_in_kafkas_own_client,
+            an_unknown_topic_is_named_and_never_made,
+            a_topic_made_twice_stays_as_it_was,
+            topics_with_bad_names_are_refused,
+        }
+        log_suite! { $with_log, committing:
+            a_commit_shows_records_offsets_and_metadata,
+            a_refused_commit_leaves_nothing,
+            an_empty_commit_is_harmless,
+            a_commit_may_span_topics,
+            a_newer_session_fences_the_older,
+            a_later_session_goes_on_at_the_committed_offsets,
+            metadata_of_any_text_comes_back,
+        }
+        log_suite! { $with_log, sharing:
+            a_lone_session_gets_every_partition_of_its_topics,
+            sessions_share_partitions_and_each_record_is_read_once,
+            partitions_of_a_session_that_leaves_go_to_the_others,
+            groups_do_not_disturb_each_other,
+            a_session_reads_on_where_it_seeks,
+            seeking_elsewhere_is_refused,
+        }
+    };
+    ($with_log:path, $part:ident: $($promise:ident,)*) => {
+        $(
+            #[test]
+            fn $promise() {
+                $with_log(|log| log_suite::$part::$promise(&log));
+            }
+        )*
+    };
+}
+pub(crate) use log_suite;
