@@ -80,6 +80,11 @@ impl Log for EmbeddedLog {
         Ok(ends.map(|end| Bounds { start, end: *end }).collect())
     }
 
+    fn max_record_bytes(&self, topic: &str) -> Result<usize, LogError> {
+        self.shared.state().topic(topic)?;
+        Ok(block::MAX_RECORD_BYTES)
+    }
+
     fn join(&self, membership: &Membership) -> Result<EmbeddedSession, LogError> {
         EmbeddedSession::join(&self.shared, membership)
     }
