@@ -11,3 +11,4 @@ pub mod plugin;
 pub mod rows;
 pub mod time;
 pub mod window;
+pub mod worker;

@@ -1,4 +1,231 @@
-//! Pipeline files, and the stages they become.
+//! From a pipeline file to something that can run: its components admitted, its columns planned, each function started
+//! once to see that it takes its configuration.
 
 pub mod config;
 pub mod plan;
+pub mod topics;
+
+use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};
+use plan::{Plan, PlanError, Signature};
+
+use crate::decode::{Decoder, DecoderError};
+use crate::plugin::{
+    AdmissionError, AggregateInstance, FilterInstance, GuestFailure, Kind, Limits, MapInstance,
+    Plugin, PluginEngine, WindowApplyInstance,
+};
+
+/// Why a pipeline can't run.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// A component is not admitted.
+    #[error("step {step}: {source}")]
+    Admission {
+        /// The step.
+        step: String,
+        /// Why not.
+        source: AdmissionError,
+    },
+    /// A component is of another kind than its step.
+    #[error("step {step}: {file} is a {} component, and the step says {}", .is.world(), .wanted.world())]
+    Kind {
+        /// The step.
+        step: String,
+        /// The component file.
+        file: String,
+        /// What the component is.
+        is: Kind,
+        /// What the step wants.
+        wanted: Kind,
+    },
+    /// A function did not start, mostly because of its configuration.
+    #[error("step {step}: {source}")]
+    Function {
+        /// The step.
+        step: String,
+        /// What happened.
+        source: Box<GuestFailure>,
+    },
+    /// The steps do not fit together.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A field can't be read from the source.
+    #[error("the source does not fit the steps: {0}")]
+    Decoder(#[from] DecoderError),
+}
+
+/// A function of a pipeline: its step's settings and the component that was admitted for it.
+pub struct Function {
+    config: FunctionConfig,
+    plugin: Plugin,
+    settings: String,
+}
+
+impl Function {
+    fn load(
+        engine: &PluginEngine,
+        config: &FunctionConfig,
+        wanted: Kind,
+    ) -> Result<Self, PrepareError> {
+        let step = || config.name.clone();
+        let limits = limits(config);
+        let plugin = Plugin::load(engine, &config.component, limits).map_err(|source| {
+            PrepareError::Admission {
+                step: step(),
+                source,
+            }
+        })?;
+        if plugin.kind() != wanted {
+            return Err(PrepareError::Kind {
+                step: step(),
+                file: config.component.display().to_string(),
+                is: plugin.kind(),
+                wanted,
+            });
+        }
+        let function = Self {
+            config: config.clone(),
+            plugin,
+            settings: config.settings.to_json(),
+        };
+        function
+            .start(engine, wanted)
+            .map_err(|source| PrepareError::Function {
+                step: step(),
+                source: Box::new(source),
+            })?;
+        Ok(function)
+    }
+
+    /// Starts an instance and lets it go: whether it takes its configuration is known before any row is read.
+    fn start(&self, engine: &PluginEngine, kind: Kind) -> Result<(), GuestFailure> {
+        match kind {
+            Kind::Filter => self.filter(engine).map(drop),
+            Kind::Map => self.map(engine).map(drop),
+            Kind::Aggregate => self.aggregate(engine).map(drop),
+            Kind::WindowApply => self.window_apply(engine).map(drop),
+        }
+    }
+
+    /// The step's name.
+    pub fn name(&self) -> &str {
+        &self.config.name
+    }
+
+    /// The component.
+    pub fn plugin(&self) -> &Plugin {
+        &self.plugin
+    }
+
+    /// A fresh instance of a filter.
+    ///
+    /// # Errors
+    /// If it is none, or fails to start.
+    pub fn filter(&self, engine: &PluginEngine) -> Result<FilterInstance, GuestFailure> {
+        FilterInstance::start(engine, &self.plugin, &self.settings, limits(&self.config))
+    }
+
+    /// A fresh instance of a map.
+    ///
+    /// # Errors
+    /// If it is none, or fails to start.
+    pub fn map(&self, engine: &PluginEngine) -> Result<MapInstance, GuestFailure> {
+        MapInstance::start(engine, &self.plugin, &self.settings, limits(&self.config))
+    }
+
+    /// A fresh instance of an aggregate.
+    ///
+    /// # Errors
+    /// If it is none, or fails to start.
+    pub fn aggregate(&self, engine: &PluginEngine) -> Result<AggregateInstance, GuestFailure> {
+        AggregateInstance::start(engine, &self.plugin, &self.settings, limits(&self.config))
+    }
+
+    /// A fresh instance of a window-apply function.
+    ///
+    /// # Errors
+    /// If it is none, or fails to start.
+    pub fn window_apply(&self, engine: &PluginEngine) -> Result<WindowApplyInstance, GuestFailure> {
+        WindowApplyInstance::start(engine, &self.plugin, &self.settings, limits(&self.config))
+    }
+}
+
+fn limits(config: &FunctionConfig) -> Limits {
+    Limits {
+        memory: usize::try_from(config.limits.memory.as_u64()).unwrap_or(usize::MAX),
+        call: config.limits.call,
+    }
+}
+
+/// A pipeline that can run.
+pub struct Pipeline {
+    config: PipelineConfig,
+    functions: Vec<Function>,
+    plan: Plan,
+}
+
+impl Pipeline {
+    /// Admits the components, plans the columns and starts each function once. Touches no log.
+    ///
+    /// # Errors
+    /// With the first thing that does not fit.
+    pub fn prepare(config: PipelineConfig, engine: &PluginEngine) -> Result<Self, PrepareError> {
+        let mut functions = Vec::new();
+        for step in &config.steps {
+            let kind = match step.kind {
+                RowStepKind::Filter => Kind::Filter,
+                RowStepKind::Map { .. } => Kind::Map,
+            };
+            functions.push(Function::load(engine, &step.function, kind)?);
+        }
+        if let Output::Windows(step) = &config.output {
+            let kind = match step.kind {
+                WindowStepKind::Aggregate => Kind::Aggregate,
+                WindowStepKind::WindowApply => Kind::WindowApply,
+            };
+            functions.push(Function::load(engine, &step.function, kind)?);
+        }
+        let signatures: Vec<Signature> = functions
+            .iter()
+            .map(|function| Signature {
+                reads: function.plugin.reads().to_vec(),
+                produces: function.plugin.produces().to_vec(),
+            })
+            .collect();
+        let plan = plan::plan(&config, &signatures)?;
+        let pipeline = Self {
+            config,
+            functions,
+            plan,
+        };
+        pipeline.decoder()?;
+        Ok(pipeline)
+    }
+
+    /// A fresh decoder of the source.
+    ///
+    /// # Errors
+    /// If the source's format does not have a field that a step wants.
+    pub fn decoder(&self) -> Result<Decoder, DecoderError> {
+        let source = &self.config.source;
+        Decoder::new(
+            source.format,
+            source.event_time.clone(),
+            self.plan.decoded.clone(),
+        )
+    }
+
+    /// What the pipeline file says.
+    pub fn config(&self) -> &PipelineConfig {
+        &self.config
+    }
+
+    /// Which columns go where.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The functions: those of the row steps in order, then that of the window step if there is one.
+    pub fn functions(&self) -> &[Function] {
+        &self.functions
+    }
+}

@@ -21,6 +21,9 @@ const MAX_FIELDS: usize = 256;
 /// How long a field's name may be, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
+/// What the names of the contract's interfaces begin with.
+const CONTRACT: &str = "millstream:udf/";
+
 /// Interfaces of WASI that the standard libraries of guests import. None of them grants anything (see `sandbox`).
 const WASI: [&str; 5] = [
     "wasi:cli/",
@@ -120,12 +123,13 @@ impl Plugin {
             .map_err(|error| format!("not a valid component: {}", error.root_cause()))?;
         let ty = component.component_type();
         let imports: Vec<&str> = ty.imports(&engine.engine).map(|(name, _)| name).collect();
-        check_imports(&imports)?;
         let exports: Vec<&str> = ty
             .exports(&engine.engine)
             .filter(|(_, item)| matches!(item.ty, ComponentItem::ComponentInstance(_)))
             .map(|(name, _)| name)
             .collect();
+        check_contract(imports.iter().chain(&exports))?;
+        check_imports(&imports)?;
         let kind = kind_of(&exports)?;
 
         let description =
@@ -231,37 +235,31 @@ fn check_imports(imports: &[&str]) -> Result<(), String> {
     ))
 }
 
-/// The one kind whose interface is exported, at a version that this host speaks.
-fn kind_of(exports: &[&str]) -> Result<Kind, String> {
-    let base = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
-    let version = |name: &str| {
-        name.split_once('@')
-            .map_or("", |(_, version)| version)
-            .to_owned()
+/// Refuses a component that was built for a version of the contract that this host does not speak.
+fn check_contract<'a>(mut names: impl Iterator<Item = &'a &'a str>) -> Result<(), String> {
+    let of_another = |name: &&&str| {
+        let version = name
+            .strip_prefix(CONTRACT)
+            .and_then(|name| name.split_once('@'));
+        version.is_some_and(|(_, version)| !version.starts_with("0.1."))
     };
-    let of_contract: Vec<&str> = exports
-        .iter()
-        .copied()
-        .filter(|name| name.starts_with("millstream:udf/"))
-        .collect();
-    if let Some(other) = of_contract
-        .iter()
-        .find(|name| !version(name).starts_with("0.1."))
-    {
-        return Err(format!(
+    match names.find(of_another) {
+        None => Ok(()),
+        Some(other) => Err(format!(
             "it was built for another version of the contract ({other}); this host speaks {VERSION}: build it with \
              the millstream-sdk of this release"
-        ));
+        )),
     }
+}
+
+/// The one kind whose interface is exported.
+fn kind_of(exports: &[&str]) -> Result<Kind, String> {
+    let base = |name: &str| name.split('@').next().unwrap_or_default().to_owned();
     let kinds: Vec<Kind> = Kind::ALL
         .into_iter()
-        .filter(|kind| {
-            of_contract
-                .iter()
-                .any(|name| base(name) == kind.interface())
-        })
+        .filter(|kind| exports.iter().any(|name| base(name) == kind.interface()))
         .collect();
-    let has_plugin = of_contract.iter().any(|name| base(name) == PLUGIN);
+    let has_plugin = exports.iter().any(|name| base(name) == PLUGIN);
     match (kinds.as_slice(), has_plugin) {
         ([kind], true) => Ok(*kind),
         ([_], false) => Err(format!("it does not export {PLUGIN}")),
@@ -440,15 +438,10 @@ mod tests {
                 .expect_err("no kind")
                 .contains("another world")
         );
-        let future = [
-            "millstream:udf/plugin@0.1.0",
-            "millstream:udf/map-function@0.2.0",
-        ];
-        assert!(
-            kind_of(&future)
-                .expect_err("0.2")
-                .contains("another version")
-        );
+        let future = ["wasi:io/error@0.2.6", "millstream:udf/map-function@0.2.0"];
+        let told = check_contract(future.iter()).expect_err("0.2");
+        assert!(told.contains("another version") && told.contains("map-function"));
+        assert!(check_contract(filter.iter()).is_ok());
         let both = [filter[0], filter[1], "millstream:udf/map-function@0.1.0"];
         assert!(
             kind_of(&both)

@@ -23,6 +23,10 @@ impl PluginEngine {
     ///
     /// # Errors
     /// If the machine can't run WebAssembly natively, or no thread can be started.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the thread is the clock by which calls are measured"
+    )]
     pub fn new() -> anyhow::Result<Self> {
         let mut config = Config::new();
         config

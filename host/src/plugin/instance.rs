@@ -15,7 +15,7 @@ use super::contract::{
 use super::engine::{PluginEngine, TICK};
 use super::failure::fault_of;
 use super::incoming::{self, Produced, RowErrors, Selection};
-use super::outgoing::Outgoing;
+use super::outgoing::{Outgoing, rebased};
 use super::sandbox::{Guest, Limits};
 use super::{GuestFailure, GuestFault};
 use crate::rows::{Field, Rows};
@@ -286,9 +286,10 @@ impl AggregateInstance {
     /// # Errors
     /// If the component fails or refuses a partial; the instance is then of no more use.
     pub fn merge(&mut self, slots: &[u32], partials: &BinaryArray) -> Result<(), GuestFailure> {
+        let (offsets, data) = rebased(partials.offsets(), partials.values());
         let values = VarValuesIn {
-            offsets: partials.offsets(),
-            data: partials.values(),
+            offsets: &offsets,
+            data: &data,
         };
         let (result,) = self
             .running

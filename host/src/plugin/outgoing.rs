@@ -45,11 +45,13 @@ impl Held {
             ),
             FieldType::Text | FieldType::Json => {
                 let array = array.as_string::<i32>();
-                rebased(array.offsets(), array.values())
+                let (offsets, data) = rebased(array.offsets(), array.values());
+                HeldValues::Var(offsets, data)
             }
             FieldType::Bytes => {
                 let array = array.as_binary::<i32>();
-                rebased(array.offsets(), array.values())
+                let (offsets, data) = rebased(array.offsets(), array.values());
+                HeldValues::Var(offsets, data)
             }
         };
         Self {
@@ -82,7 +84,7 @@ impl Held {
 }
 
 /// Offsets from 0 and the data they span, as the contract demands.
-fn rebased(offsets: &OffsetBuffer<i32>, data: &Buffer) -> HeldValues {
+pub(super) fn rebased(offsets: &OffsetBuffer<i32>, data: &Buffer) -> (OffsetBuffer<i32>, Buffer) {
     let (first, last) = (offsets[0], offsets[offsets.len() - 1]);
     let (start, end) = (
         usize::try_from(first).expect("Arrow's offsets are not negative"),
@@ -93,7 +95,7 @@ fn rebased(offsets: &OffsetBuffer<i32>, data: &Buffer) -> HeldValues {
     } else {
         OffsetBuffer::new(offsets.iter().map(|offset| offset - first).collect())
     };
-    HeldValues::Var(offsets, data.slice_with_length(start, end - start))
+    (offsets, data.slice_with_length(start, end - start))
 }
 
 /// A batch on its way into a component: some columns of some rows.

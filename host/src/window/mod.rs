@@ -17,5 +17,5 @@ mod open;
 mod watermark;
 
 pub use assign::{Tumbling, Window};
-pub use open::{FirstRow, OpenWindows, Slot};
+pub use open::{FirstRow, KeySlot, OpenWindows, Slot};
 pub use watermark::{PartitionWatermark, Watermarks};

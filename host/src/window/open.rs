@@ -16,6 +16,9 @@ use crate::time::Timestamp;
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub struct Slot(pub u32);
 
+/// A key as text (empty for a step without key), and the slot of a window for it.
+pub type KeySlot = (Vec<u8>, Slot);
+
 /// The first row that a partition gave to a window, and the partition's watermark before it: where reading has to begin
 /// for the window to be built again.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -109,13 +112,13 @@ impl OpenWindows {
 
     /// Takes out the next window that ends at or before `watermark`, with its keys and slots in ascending order of the
     /// keys. Windows come in the order of their ends. Their slots are free from now on.
-    pub fn fire(&mut self, watermark: Timestamp) -> Option<(Window, Vec<(Vec<u8>, Slot)>)> {
+    pub fn fire(&mut self, watermark: Timestamp) -> Option<(Window, Vec<KeySlot>)> {
         let first = self.windows.first_entry()?;
         if first.key().end > watermark {
             return None;
         }
         let (window, contents) = first.remove_entry();
-        let mut keys: Vec<(Vec<u8>, Slot)> = contents
+        let mut keys: Vec<KeySlot> = contents
             .table
             .into_iter()
             .map(|entry| (contents.keys[entry.key].to_vec(), entry.slot))

@@ -1,0 +1,48 @@
+//! The topics of a pipeline: that its source exists, and that there is somewhere to write.
+
+use std::collections::BTreeMap;
+
+use super::config::{Output, PipelineConfig};
+use crate::log::{Log, LogError, TopicSpec};
+
+/// The topics that a pipeline writes to: sink, dead letters and, with a window, late rows.
+pub fn written(config: &PipelineConfig) -> Vec<&str> {
+    let late = match &config.output {
+        Output::Rows { .. } => None,
+        Output::Windows(step) => Some(step.late_topic.as_str()),
+    };
+    [
+        config.sink_topic.as_str(),
+        config.dead_letter_topic.as_str(),
+    ]
+    .into_iter()
+    .chain(late)
+    .collect()
+}
+
+/// Makes sure that all topics of a pipeline exist. Those written to are created where the file says so; source topics
+/// never are.
+///
+/// # Errors
+/// [`LogError::NoTopic`] for a topic that does not exist and is not to be created; otherwise what the log answers.
+pub fn ensure<L: Log>(config: &PipelineConfig, log: &L) -> Result<(), LogError> {
+    let existing: Vec<String> = log.topics()?.into_iter().map(|topic| topic.name).collect();
+    let missing = |name: &&str| !existing.iter().any(|topic| topic == name);
+    let sources = config.source.topics.iter().map(String::as_str);
+    if let Some(name) = sources.into_iter().find(missing) {
+        return Err(LogError::NoTopic(name.to_owned()));
+    }
+    for name in written(config).into_iter().filter(missing) {
+        let partitions = config
+            .log
+            .create_topics
+            .ok_or_else(|| LogError::NoTopic(name.to_owned()))?;
+        tracing::info!(topic = name, partitions, "creating a topic");
+        log.create_topic(&TopicSpec {
+            name: name.to_owned(),
+            partitions,
+            settings: BTreeMap::new(),
+        })?;
+    }
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! Why a worker ended, by whose fault it is.
+
+use std::time::Duration;
+
+use crate::log::{LogError, Offset, TopicPartition};
+use crate::plugin::GuestFailure;
+
+/// Why a worker ended before it was told to.
+#[derive(Debug, thiserror::Error)]
+pub enum WorkerError {
+    /// A function failed: the plugin is at fault.
+    #[error("step {step} at {at}, offsets {from} to {to}: {source}")]
+    Plugin {
+        /// The step.
+        step: String,
+        /// The partition whose rows it was given, or whose rows made its windows fire.
+        at: TopicPartition,
+        /// The first offset of the batch.
+        from: Offset,
+        /// The last offset of the batch.
+        to: Offset,
+        /// What happened.
+        source: Box<GuestFailure>,
+    },
+    /// A function did not start again.
+    #[error("step {step}: {source}")]
+    Start {
+        /// The step.
+        step: String,
+        /// What happened.
+        source: Box<GuestFailure>,
+    },
+    /// The log refused.
+    #[error(transparent)]
+    Log(LogError),
+    /// The log stayed away for longer than the worker was told to wait.
+    #[error("gave up after {}s: {last}", .waited.as_secs())]
+    GaveUp {
+        /// How long it waited.
+        waited: Duration,
+        /// What the log answered last.
+        last: LogError,
+    },
+    /// Another process runs the pipeline now.
+    #[error("another process runs this pipeline now, and has fenced this one: {0}")]
+    Fenced(String),
+    /// The log refused a commit, and would again.
+    #[error("the log refused a commit: {0}")]
+    Commit(String),
+    /// What the group has committed can't be understood.
+    #[error("{at}: {what}")]
+    Committed {
+        /// The partition.
+        at: TopicPartition,
+        /// What is wrong with it, and what to do.
+        what: String,
+    },
+    /// Rows could not be put together: a bug of the host's.
+    #[error("a bug in the host: {0}")]
+    Bug(String),
+}
+
+impl From<LogError> for WorkerError {
+    fn from(error: LogError) -> Self {
+        match error {
+            LogError::Fenced(why) => WorkerError::Fenced(why),
+            other => WorkerError::Log(other),
+        }
+    }
+}
