@@ -1,0 +1,56 @@
+//! A map that passes `n` on, except where `n` tells it to misbehave.
+//!
+//! | `n` | what happens |
+//! |---|---|
+//! | 13 | it panics |
+//! | 14 | it never returns |
+//! | 15 | it takes memory without end |
+//! | below 0 | it refuses the row |
+
+use std::hint::black_box;
+
+use millstream_sdk::prelude::*;
+
+#[derive(Row)]
+struct Number {
+    n: i64,
+}
+
+#[derive(Output)]
+struct Same {
+    n: i64,
+}
+
+#[derive(Default)]
+struct Panics;
+
+#[map]
+impl Map for Panics {
+    type Row<'a> = Number;
+    type Output<'a> = Same;
+
+    fn map(&self, Number { n }: Number, out: &mut Collector<Same>) -> RowResult {
+        match n {
+            13 => panic!("13 brings bad luck"),
+            14 => run_for_ever(),
+            15 => take_all_memory(),
+            ..0 => return Err(format!("{n} is below 0").into()),
+            _ => out.push(Same { n }),
+        }
+        Ok(())
+    }
+}
+
+fn run_for_ever() -> ! {
+    loop {
+        black_box(());
+    }
+}
+
+fn take_all_memory() -> ! {
+    const BLOCK: usize = 1 << 20;
+    let mut hoard = Vec::new();
+    loop {
+        hoard.push(black_box(vec![1_u8; BLOCK]));
+    }
+}
