@@ -107,3 +107,8 @@ pub mod expanded {
     pub use crate::column::{ContractError, FieldSpec, wire};
     pub use crate::parts::{PartsWriter, split_parts};
 }
+
+/// The examples of the guide for authors, compiled and run with the tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/writing-plugins.md")]
+struct WritingPlugins;

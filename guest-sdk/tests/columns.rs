@@ -50,6 +50,28 @@ where
     Ok(())
 }
 
+fn hex(bytes: &[u8]) -> String {
+    let bytes: Vec<_> = bytes.iter().map(|byte| format!("{byte:#04x}")).collect();
+    format!("[{}]", bytes.join(", "))
+}
+
+#[test]
+fn a_column_lies_as_the_example_in_the_page_on_the_contract_has_it() {
+    let page = include_str!("../../docs/contract.md");
+    let column = build(&[Some("ab"), None, Some("ü")], 0);
+    let Values::Text(text) = &column.values else {
+        panic!("not text: {column:?}");
+    };
+    for (part, value) in [
+        ("validity", hex(&column.validity.unwrap())),
+        ("offsets", format!("{:?}", text.offsets)),
+        ("data", hex(&text.data)),
+    ] {
+        let row = format!("| `{part}` | `{value}` |");
+        assert!(page.contains(&row), "docs/contract.md lacks {row}");
+    }
+}
+
 /// Whatever the column, it is refused or each of its rows can be read.
 fn check_no_panic<'a, T: FromColumn<'a>>(column: &'a Column, rows: usize) -> bool {
     let Ok(opened) = T::open(column, rows) else {
