@@ -6,11 +6,14 @@
 //! `{"$value": ...}`. A timestamp is a number of milliseconds; bytes are text or, where they are not UTF-8, a
 //! list of numbers; a field of JSON is any value.
 //!
+//! A plugin's sample is read from its files with [`ndjson`] and [`row_errors`].
+//!
 //! # Panics
 //! All of these panic, as a failed assertion does, if the configuration is refused or if a row lacks a field
 //! that is neither optional nor has a default, or has it with another type: the host would not hand over
-//! such a row.
+//! such a row. So do the readers of samples on a line that is not what it should be.
 
+use serde::Deserialize;
 use serde_json::{Map as Object, Value};
 
 pub use serde_json::json;
@@ -116,6 +119,51 @@ pub fn window_apply<F: WindowApply>(
     let batch = batch_of::<F::Row<'_>>(rows);
     let produced = window_apply::run(&function, &[window], &[0, batch.rows], &batch)?;
     Ok(rows_of::<F::Output<'_>>(&produced))
+}
+
+/// The rows of a sample file: one JSON value a line. Blank lines are skipped.
+///
+/// ```
+/// use millstream_sdk::testing::{json, ndjson};
+///
+/// let rows = ndjson("{\"user_id\": \"ada\"}\n{\"user_id\": \"bob\"}\n");
+/// assert_eq!(rows, [json!({"user_id": "ada"}), json!({"user_id": "bob"})]);
+/// ```
+#[track_caller]
+pub fn ndjson(text: &str) -> Vec<Value> {
+    (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| !line.trim().is_empty())
+        .map(|(number, line)| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("line {number}: {error}"))
+        })
+        .collect()
+}
+
+/// The errors that a sample file expects: one object with `row`, the index of the input row, and `message` a line.
+///
+/// ```
+/// use millstream_sdk::testing::row_errors;
+///
+/// let errors = row_errors("{\"row\": 2, \"message\": \"no price\"}\n");
+/// assert_eq!(errors, [(2, "no price".to_owned())]);
+/// ```
+#[track_caller]
+pub fn row_errors(text: &str) -> Vec<(usize, String)> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct RowError {
+        row: usize,
+        message: String,
+    }
+    ndjson(text)
+        .into_iter()
+        .map(|value| {
+            let error: RowError = serde_json::from_value(value)
+                .unwrap_or_else(|error| panic!("not the error of a row: {error}"));
+            (error.row, error.message)
+        })
+        .collect()
 }
 
 /// Makes slot 0 begin, empty.
