@@ -3,6 +3,7 @@
 //!
 //! The modules follow the path of a record: [`log`] fetches it, [`decode`] turns it into columns ([`rows`]).
 
+pub mod cli;
 pub mod decode;
 pub mod generate;
 pub mod log;

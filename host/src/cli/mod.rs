@@ -1,0 +1,84 @@
+//! The command line: one file a command. Each command is a plain function from its arguments to success or a
+//! [`Failure`], which knows its exit code.
+
+mod check;
+mod completions;
+mod failure;
+mod logs;
+mod out;
+mod place;
+mod progress;
+mod run;
+mod signals;
+
+use clap::{Parser, Subcommand};
+
+pub use failure::Failure;
+
+/// The arguments of the `millstream` binary.
+#[derive(Debug, Parser)]
+#[command(
+    name = "millstream",
+    version,
+    about = "Event-time stream processing on Kafka, with functions as WebAssembly components",
+    long_about = "Millstream reads Kafka topics, runs event-time windows over them and calls functions that people write in \
+                  Rust and compile to sandboxed WebAssembly components. A pipeline is one TOML file.",
+    after_help = HELP,
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub struct Cli {
+    #[command(flatten)]
+    logs: logs::Options,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const HELP: &str = "\
+Examples:
+  millstream check pipeline.toml      is the file right, do the functions fit, do the topics exist
+  millstream run pipeline.toml        run it until Ctrl-C
+
+Exit codes:
+  0    done
+  1    failed for a reason that is none of these
+  2    the command line or the pipeline file is wrong
+  3    a plugin was refused, or failed
+  4    the log refused, or stayed away for longer than --give-up-after
+  5    another process runs the pipeline now and has fenced this one
+  130  ended at once by a second signal";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Args),
+    Check(check::Args),
+    Completions(completions::Args),
+}
+
+/// Parses the process's arguments and does what they say. Prints failures; returns the exit code.
+pub fn main() -> u8 {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Run(args) => run::run(&args, &cli.logs),
+        Command::Check(args) => check::run(&args, &cli.logs),
+        Command::Completions(args) => completions::run(&args),
+    };
+    match result {
+        Ok(()) => 0,
+        Err(failure) => {
+            out::error(&failure);
+            failure.code()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_sound() {
+        Cli::command().debug_assert();
+    }
+}

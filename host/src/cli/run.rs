@@ -1,0 +1,98 @@
+//! `millstream run`: one pipeline in the foreground.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use indicatif::MultiProgress;
+use jiff::SignedDuration;
+
+use super::place::{AnyLog, open};
+use super::progress::Shown;
+use super::{Failure, logs, signals};
+use crate::log::Log;
+use crate::pipeline::{Pipeline, config};
+use crate::plugin::PluginEngine;
+use crate::time::SystemClock;
+use crate::worker::{Progress, Worker};
+
+/// Run a pipeline until it is told to stop
+///
+/// SIGTERM or Ctrl-C: no more rows are taken, what is done is committed, and the process ends with code 0. A second signal
+/// ends it at once. Either way the next run goes on where this one had committed, with nothing lost and nothing
+/// written twice. While the log is away it is tried again, for ever or for --give-up-after.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    file: PathBuf,
+    /// How long to wait for a log that is away, such as `30s`; for ever without it
+    #[arg(long, value_name = "DURATION")]
+    give_up_after: Option<SignedDuration>,
+}
+
+pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
+    let bars = MultiProgress::new();
+    logs::start(logs, &bars)?;
+    let give_up_after = match args.give_up_after.map(Duration::try_from) {
+        None => None,
+        Some(Ok(duration)) => Some(duration),
+        Some(Err(_)) => {
+            return Err(Failure::Usage(
+                "--give-up-after: less than nothing".to_owned(),
+            ));
+        }
+    };
+    let config = config::load(&args.file)?;
+    let engine = PluginEngine::new()?;
+    let pipeline = Pipeline::prepare(config, &engine)?;
+    for function in pipeline.functions() {
+        let plugin = function.plugin();
+        tracing::info!(
+            step = function.name(),
+            plugin = plugin.who(),
+            digest = plugin.digest(),
+            "loaded"
+        );
+    }
+    match open(&pipeline.config().log.place)? {
+        AnyLog::Kafka(log) => work(&pipeline, &engine, log, give_up_after, &bars),
+        AnyLog::Embedded(log) => work(&pipeline, &engine, log, give_up_after, &bars),
+    }
+}
+
+fn work<L: Log>(
+    pipeline: &Pipeline,
+    engine: &PluginEngine,
+    log: L,
+    give_up_after: Option<Duration>,
+    bars: &MultiProgress,
+) -> Result<(), Failure> {
+    let stop = signals::stop_flag()?;
+    let progress = Arc::new(Progress::new());
+    let topics = pipeline.config().source.topics.clone();
+    let shown = Shown::start(Arc::clone(&progress), log.clone(), topics, bars)?;
+    let clock = SystemClock::new();
+    let worker = Worker::new(
+        pipeline,
+        engine,
+        log,
+        clock,
+        Arc::clone(&progress),
+        stop,
+        give_up_after,
+    );
+    let result = worker.run();
+    drop(shown);
+    let done = progress.snapshot();
+    tracing::info!(
+        records = done.records,
+        windows_fired = done.windows_fired,
+        results = done.results,
+        late = done.late,
+        dead_letters = done.dead_letters,
+        commits = done.commits,
+        "stopped"
+    );
+    Ok(result?)
+}
