@@ -26,9 +26,8 @@ impl KafkaReader {
         topic: &str,
         from: &[(i32, Offset)],
     ) -> Result<Self, LogError> {
-        if log.topic(topic)?.is_none() {
-            return Err(LogError::NoTopic(topic.to_owned()));
-        }
+        let info = log.topic(topic)?;
+        let info = info.ok_or_else(|| LogError::NoTopic(topic.to_owned()))?;
         let consumer: BaseConsumer<Messages> = log
             .client(
                 &[("client.id", "millstream-reader")],
@@ -37,13 +36,18 @@ impl KafkaReader {
                     ("group.id", "millstream-reader"),
                     ("enable.auto.commit", "false"),
                     ("isolation.level", "read_committed"),
+                    ("auto.offset.reset", "earliest"),
                 ],
             )
             .create_with_context(Messages)
             .map_err(|error| log_error(&error))?;
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in from {
-            list.add_partition_offset(topic, *partition, NativeOffset::Offset(offset.0))
+        for partition in 0..info.partitions {
+            let listed = from.iter().find(|(listed, _)| *listed == partition);
+            let offset = listed.map_or(NativeOffset::Beginning, |(_, at)| {
+                NativeOffset::Offset(at.0)
+            });
+            list.add_partition_offset(topic, partition, offset)
                 .map_err(|error| log_error(&error))?;
         }
         consumer.assign(&list).map_err(|error| log_error(&error))?;
