@@ -26,17 +26,16 @@ pub(crate) fn components() -> &'static Path {
         if let Some(folder) = std::env::var_os("MILLSTREAM_PLUGINS") {
             return folder.into();
         }
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        // Cargo has given back the lock on its folder by the time that tests run.
         let built = Command::new(env!("CARGO"))
             .args(["xtask", "plugins"])
-            .current_dir(root)
-            .status()
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output()
             .unwrap();
-        assert!(built.success(), "cargo xtask plugins failed");
-        let target = std::env::var_os("CARGO_TARGET_DIR");
-        target
-            .map_or_else(|| root.join("target"), |folder| root.join(folder))
-            .join("plugins")
+        let told = String::from_utf8_lossy(&built.stderr);
+        assert!(built.status.success(), "cargo xtask plugins failed:\n{told}");
+        let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        temporary.parent().unwrap().join("plugins")
     })
 }
 

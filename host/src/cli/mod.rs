@@ -7,6 +7,7 @@ mod failure;
 mod logs;
 mod out;
 mod place;
+mod plugin;
 mod progress;
 mod run;
 mod signals;
@@ -38,6 +39,7 @@ const HELP: &str = "\
 Examples:
   millstream check pipeline.toml      is the file right, do the functions fit, do the topics exist
   millstream run pipeline.toml        run it until Ctrl-C
+  millstream plugin test my-plugin    does a component give what its sample expects
 
 Exit codes:
   0    done
@@ -52,6 +54,8 @@ Exit codes:
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     Completions(completions::Args),
 }
 
@@ -61,6 +65,7 @@ pub fn main() -> u8 {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &cli.logs),
         Command::Check(args) => check::run(&args, &cli.logs),
+        Command::Plugin(command) => plugin::run(&command, &cli.logs),
         Command::Completions(args) => completions::run(&args),
     };
     match result {
