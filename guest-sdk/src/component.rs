@@ -213,10 +213,11 @@ fn with<C: Component, R>(call: impl FnOnce(&mut C::Instance) -> Result<R, Contra
     })
 }
 
-/// In a component, sends the message of a panic to the host's log, for a trap says only where it happened.
+/// In a component, leaves of a panic its place and message on standard error, whose end the host adds to the failure: a trap
+/// says only where it happened. The standard library's own hook would also give advice that nobody can follow there.
 fn report_panics() {
     #[cfg(target_family = "wasm")]
-    std::panic::set_hook(Box::new(|panic| crate::log::error!("{panic}")));
+    std::panic::set_hook(Box::new(|panic| eprintln!("{panic}")));
 }
 
 /// Whether the contract allows a name: lower-case letters, digits and hyphens, at most 64 bytes.
