@@ -34,7 +34,7 @@ pub(crate) fn run(args: &Args, workspace: &Workspace, shell: &Shell) -> Result<(
     }
     let kafka = Kafka::new(workspace, shell);
     let up = kafka.up()?;
-    let result = shell.run(demo.args(["--brokers", &up.address]).args(&args.arguments));
+    let result = shell.run(demo.args(["--kafka", &up.address]).args(&args.arguments));
     if up.started {
         kafka.down()?;
     }

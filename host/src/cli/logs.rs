@@ -14,15 +14,10 @@ pub(super) struct Options {
     /// How log lines are written; `auto` is text on a terminal and JSON elsewhere
     #[arg(long, global = true, value_enum, default_value_t = Format::Auto, env = "MILLSTREAM_LOG_FORMAT")]
     log_format: Format,
-    /// Which log lines are written, such as `debug` or `warn,millstream::worker=debug`
-    #[arg(
-        long,
-        global = true,
-        default_value = "info",
-        env = "MILLSTREAM_LOG",
-        value_name = "FILTER"
-    )]
-    log_level: String,
+    /// Which log lines are written, such as `debug` or `warn,millstream::worker=debug`; `info` unless named, and `warn` for
+    /// the demo
+    #[arg(long, global = true, env = "MILLSTREAM_LOG", value_name = "FILTER")]
+    log_level: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -37,7 +32,19 @@ enum Format {
 /// # Errors
 /// If the filter can't be read.
 pub(super) fn start(options: &Options, bars: &MultiProgress) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(&options.log_level)
+    start_at("info", options, bars)
+}
+
+/// The same for a command whose output is for people to watch: only warnings are logged, unless asked for more.
+///
+/// # Errors
+/// If the filter can't be read.
+pub(super) fn start_quiet(options: &Options, bars: &MultiProgress) -> Result<(), Failure> {
+    start_at("warn", options, bars)
+}
+
+fn start_at(level: &str, options: &Options, bars: &MultiProgress) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(options.log_level.as_deref().unwrap_or(level))
         .map_err(|error| Failure::Usage(format!("--log-level: {error}")))?;
     let terminal = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()

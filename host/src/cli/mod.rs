@@ -3,6 +3,7 @@
 
 mod check;
 mod completions;
+mod demo;
 mod failure;
 mod logs;
 mod out;
@@ -40,6 +41,7 @@ Examples:
   millstream check pipeline.toml      is the file right, do the functions fit, do the topics exist
   millstream run pipeline.toml        run it until Ctrl-C
   millstream plugin test my-plugin    does a component give what its sample expects
+  millstream demo --plugins FOLDER    see it work, without a broker
 
 Exit codes:
   0    done
@@ -57,6 +59,7 @@ enum Command {
     #[command(subcommand)]
     Plugin(plugin::Command),
     Completions(completions::Args),
+    Demo(demo::Args),
 }
 
 /// Parses the process's arguments and does what they say. Prints failures; returns the exit code.
@@ -67,6 +70,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args, &cli.logs),
         Command::Plugin(command) => plugin::run(&command, &cli.logs),
         Command::Completions(args) => completions::run(&args),
+        Command::Demo(args) => demo::run(&args, &cli.logs),
     };
     match result {
         Ok(()) => 0,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::log::Log;
+use crate::log::{Log, TopicPartition};
 use crate::worker::{Progress, Snapshot, Status};
 
 /// How often the live line changes.
@@ -107,14 +107,15 @@ fn rate(records: u64, elapsed: Duration) -> u64 {
     records.saturating_mul(1_000) / millis
 }
 
-/// How many records have not been read; `None` while the log does not tell.
-fn lag<L: Log>(now: &Snapshot, log: &L, topics: &[String]) -> Option<u64> {
+/// How many records have not been read; `None` while the log does not tell, or not all partitions are read.
+pub(super) fn lag<L: Log>(now: &Snapshot, log: &L, topics: &[String]) -> Option<u64> {
     let mut lag = 0;
     for topic in topics {
         let bounds = log.bounds(topic).ok()?;
-        for (at, position) in now.positions.iter().filter(|(at, _)| *at.topic == **topic) {
-            let end = bounds.get(usize::try_from(at.partition).ok()?)?.end;
-            lag += u64::try_from(end.0 - position.0).unwrap_or(0);
+        for (partition, bounds) in (0..).zip(bounds) {
+            let at = TopicPartition::new(topic.as_str(), partition);
+            let position = now.positions.get(&at)?;
+            lag += u64::try_from(bounds.end.0 - position.0).unwrap_or(0);
         }
     }
     Some(lag)
