@@ -115,9 +115,9 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
             (job, Some(folder))
         }
     };
-    out::stdout(|out| report::opening(out, &job, &config, args.seconds))?;
     let engine = PluginEngine::new()?;
     let pipeline = Pipeline::prepare(job.pipeline.clone(), &engine)?;
+    out::stdout(|out| report::opening(out, &job, &config, args.seconds))?;
     let show = Show {
         pipeline: &pipeline,
         engine: &engine,
