@@ -4,12 +4,14 @@
 mod check;
 mod completions;
 mod failure;
+mod generate;
 mod logs;
 mod out;
 mod place;
 mod progress;
 mod run;
 mod signals;
+mod topic;
 
 use clap::{Parser, Subcommand};
 
@@ -38,6 +40,10 @@ const HELP: &str = "\
 Examples:
   millstream check pipeline.toml      is the file right, do the functions fit, do the topics exist
   millstream run pipeline.toml        run it until Ctrl-C
+  millstream generate clicks --embedded data/log --topic web_clicks --create-topic
+                                      fill a topic with clicks to try things on
+  millstream topic tail web_clicks --embedded data/log --count 3
+                                      look at records of a topic
 
 Exit codes:
   0    done
@@ -52,6 +58,8 @@ Exit codes:
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Generate(generate::Args),
+    Topic(topic::Args),
     Completions(completions::Args),
 }
 
@@ -61,6 +69,8 @@ pub fn main() -> u8 {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &cli.logs),
         Command::Check(args) => check::run(&args, &cli.logs),
+        Command::Generate(args) => generate::run(&args, &cli.logs),
+        Command::Topic(args) => topic::run(&args, &cli.logs),
         Command::Completions(args) => completions::run(&args),
     };
     match result {
