@@ -51,7 +51,7 @@ fn refusal(code: i32, arguments: &[&str]) -> String {
 /// The records of a topic, as `topic tail` shows them.
 fn tail(folder: &Path, topic: &str, options: &[&str]) -> Vec<Value> {
     let fixed = ["topic", "tail", topic, "--output", "json", "--embedded"];
-    let lines = text(&[&fixed, &[folder.to_str().unwrap()], options].concat());
+    let lines = text(&[&fixed[..], &[folder.to_str().unwrap()], options].concat());
     let record = |line| serde_json::from_str(line).unwrap();
     lines.lines().map(record).collect()
 }

@@ -58,7 +58,7 @@ Exit codes:
 enum Command {
     Run(run::Args),
     Check(check::Args),
-    Generate(generate::Args),
+    Generate(Box<generate::Args>),
     Topic(topic::Args),
     Completions(completions::Args),
 }

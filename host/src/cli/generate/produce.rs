@@ -186,7 +186,7 @@ mod tests {
         Row {
             partition: i32::try_from(number % 3).unwrap(),
             key: Vec::new(),
-            value: (number % 5 > 0).then(|| number.to_string().into_bytes()),
+            value: (!number.is_multiple_of(5)).then(|| number.to_string().into_bytes()),
             timestamp: Timestamp(0),
         }
     }

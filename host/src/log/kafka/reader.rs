@@ -20,6 +20,7 @@ const POLL_RECORDS: usize = 4_096;
 /// A reader of committed records.
 pub struct KafkaReader {
     consumer: BaseConsumer<Messages>,
+    /// The partitions whose end has been reached and where nothing has come since.
     at_end: BTreeSet<i32>,
 }
 
@@ -29,9 +30,8 @@ impl KafkaReader {
         topic: &str,
         from: &[(i32, Offset)],
     ) -> Result<Self, LogError> {
-        if log.topic(topic)?.is_none() {
-            return Err(LogError::NoTopic(topic.to_owned()));
-        }
+        let info = log.topic(topic)?;
+        let info = info.ok_or_else(|| LogError::NoTopic(topic.to_owned()))?;
         let consumer: BaseConsumer<Messages> = log
             .client(
                 &[("client.id", "millstream-reader")],
@@ -41,13 +41,18 @@ impl KafkaReader {
                     ("enable.auto.commit", "false"),
                     ("enable.partition.eof", "true"),
                     ("isolation.level", "read_committed"),
+                    ("auto.offset.reset", "earliest"),
                 ],
             )
             .create_with_context(Messages)
             .map_err(|error| log_error(&error))?;
         let mut list = TopicPartitionList::new();
-        for (partition, offset) in from {
-            list.add_partition_offset(topic, *partition, NativeOffset::Offset(offset.0))
+        for partition in 0..info.partitions {
+            let listed = from.iter().find(|(listed, _)| *listed == partition);
+            let offset = listed.map_or(NativeOffset::Beginning, |(_, at)| {
+                NativeOffset::Offset(at.0)
+            });
+            list.add_partition_offset(topic, partition, offset)
                 .map_err(|error| log_error(&error))?;
         }
         consumer.assign(&list).map_err(|error| log_error(&error))?;
