@@ -10,6 +10,7 @@ pub mod log;
 pub mod pipeline;
 pub mod plugin;
 pub mod rows;
+pub mod sample;
 pub mod time;
 pub mod window;
 pub mod worker;

@@ -61,6 +61,9 @@ pub trait Clock {
 
     /// Time since some fixed moment; never goes back.
     fn monotonic(&self) -> Duration;
+
+    /// Lets the thread rest for this long; it may come back earlier.
+    fn pause(&self, duration: Duration);
 }
 
 /// The machine's own clock.
@@ -89,6 +92,10 @@ impl Clock for SystemClock {
 
     fn monotonic(&self) -> Duration {
         self.started.elapsed()
+    }
+
+    fn pause(&self, duration: Duration) {
+        std::thread::park_timeout(duration);
     }
 }
 

@@ -1,5 +1,7 @@
 //! `millstream completions`: what a shell needs to complete the command line.
 
+use std::io::Write;
+
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -16,8 +18,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    out::stdout(|out| {
-        clap_complete::generate(args.shell, &mut Cli::command(), "millstream", out);
-        Ok(())
-    })
+    // Into memory first: the generator panics where it can't write, such as into `| head`.
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::command(), "millstream", &mut script);
+    out::stdout(|out| out.write_all(&script))
 }

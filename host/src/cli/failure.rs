@@ -6,6 +6,8 @@ use crate::generate;
 use crate::log::LogError;
 use crate::pipeline::PrepareError;
 use crate::pipeline::config::ConfigError;
+use crate::plugin::AdmissionError;
+use crate::sample::{LoadError, SampleError};
 use crate::worker::WorkerError;
 
 /// A command failed.
@@ -80,6 +82,30 @@ impl From<PrepareError> for Failure {
             | PrepareError::Kind { .. }
             | PrepareError::Function { .. } => Failure::Plugin(error.to_string()),
             PrepareError::Plan(_) | PrepareError::Decoder(_) => Failure::Usage(error.to_string()),
+        }
+    }
+}
+
+impl From<AdmissionError> for Failure {
+    fn from(error: AdmissionError) -> Self {
+        Failure::Plugin(error.to_string())
+    }
+}
+
+impl From<LoadError> for Failure {
+    fn from(error: LoadError) -> Self {
+        Failure::Usage(error.to_string())
+    }
+}
+
+impl From<SampleError> for Failure {
+    fn from(error: SampleError) -> Self {
+        match error {
+            SampleError::Function(_) => Failure::Plugin(error.to_string()),
+            SampleError::Decoder(_) | SampleError::NoKey(_) | SampleError::KeyType(_) => {
+                Failure::Usage(error.to_string())
+            }
+            SampleError::Bug(_) => Failure::Other(error.into()),
         }
     }
 }

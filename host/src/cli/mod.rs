@@ -8,6 +8,7 @@ mod generate;
 mod logs;
 mod out;
 mod place;
+mod plugin;
 mod progress;
 mod run;
 mod signals;
@@ -44,6 +45,7 @@ Examples:
                                       fill a topic with clicks to try things on
   millstream topic tail web_clicks --embedded data/log --count 3
                                       look at records of a topic
+  millstream plugin test my-plugin    does a component give what its sample expects
 
 Exit codes:
   0    done
@@ -60,6 +62,8 @@ enum Command {
     Check(check::Args),
     Generate(Box<generate::Args>),
     Topic(topic::Args),
+    #[command(subcommand)]
+    Plugin(plugin::Command),
     Completions(completions::Args),
 }
 
@@ -71,6 +75,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args, &cli.logs),
         Command::Generate(args) => generate::run(&args, &cli.logs),
         Command::Topic(args) => topic::run(&args, &cli.logs),
+        Command::Plugin(command) => plugin::run(&command, &cli.logs),
         Command::Completions(args) => completions::run(&args),
     };
     match result {

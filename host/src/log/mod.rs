@@ -129,7 +129,7 @@ pub enum Polled {
     /// There may be records in the [`Fetched`] given; it may also be empty.
     Records,
     /// The partitions that belong to this session have changed. Nothing was fetched; the caller reads
-    /// [`Session::assignment`], throws its staged work away and seeks before it polls again.
+    /// [`Session::assignment`], throws its staged work away and seeks in all of them before it polls again.
     Reassigned,
 }
 
@@ -181,7 +181,8 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// If the log can't be reached or refuses.
     fn join(&self, membership: &Membership) -> Result<Self::Session, LogError>;
 
-    /// A reader of committed records of one topic, all partitions, from the given offsets on.
+    /// A reader of committed records of one topic, all partitions: those listed from the given offsets on, the others from
+    /// their start.
     ///
     /// # Errors
     /// If the log can't be reached or the topic does not exist.

@@ -67,7 +67,7 @@ impl Function {
         wanted: Kind,
     ) -> Result<Self, PrepareError> {
         let step = || config.name.clone();
-        let limits = limits(config);
+        let limits = config.limits.into();
         let plugin = Plugin::load(engine, &config.component, limits).map_err(|source| {
             PrepareError::Admission {
                 step: step(),
@@ -121,7 +121,12 @@ impl Function {
     /// # Errors
     /// If it is none, or fails to start.
     pub fn filter(&self, engine: &PluginEngine) -> Result<FilterInstance, GuestFailure> {
-        FilterInstance::start(engine, &self.plugin, &self.settings, limits(&self.config))
+        FilterInstance::start(
+            engine,
+            &self.plugin,
+            &self.settings,
+            self.config.limits.into(),
+        )
     }
 
     /// A fresh instance of a map.
@@ -129,7 +134,12 @@ impl Function {
     /// # Errors
     /// If it is none, or fails to start.
     pub fn map(&self, engine: &PluginEngine) -> Result<MapInstance, GuestFailure> {
-        MapInstance::start(engine, &self.plugin, &self.settings, limits(&self.config))
+        MapInstance::start(
+            engine,
+            &self.plugin,
+            &self.settings,
+            self.config.limits.into(),
+        )
     }
 
     /// A fresh instance of an aggregate.
@@ -137,7 +147,12 @@ impl Function {
     /// # Errors
     /// If it is none, or fails to start.
     pub fn aggregate(&self, engine: &PluginEngine) -> Result<AggregateInstance, GuestFailure> {
-        AggregateInstance::start(engine, &self.plugin, &self.settings, limits(&self.config))
+        AggregateInstance::start(
+            engine,
+            &self.plugin,
+            &self.settings,
+            self.config.limits.into(),
+        )
     }
 
     /// A fresh instance of a window-apply function.
@@ -145,14 +160,21 @@ impl Function {
     /// # Errors
     /// If it is none, or fails to start.
     pub fn window_apply(&self, engine: &PluginEngine) -> Result<WindowApplyInstance, GuestFailure> {
-        WindowApplyInstance::start(engine, &self.plugin, &self.settings, limits(&self.config))
+        WindowApplyInstance::start(
+            engine,
+            &self.plugin,
+            &self.settings,
+            self.config.limits.into(),
+        )
     }
 }
 
-fn limits(config: &FunctionConfig) -> Limits {
-    Limits {
-        memory: usize::try_from(config.limits.memory.as_u64()).unwrap_or(usize::MAX),
-        call: config.limits.call,
+impl From<config::Limits> for Limits {
+    fn from(limits: config::Limits) -> Self {
+        Self {
+            memory: usize::try_from(limits.memory.as_u64()).unwrap_or(usize::MAX),
+            call: limits.call,
+        }
     }
 }
 

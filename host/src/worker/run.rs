@@ -107,7 +107,7 @@ impl<'a, L: Log, C: Clock> Worker<'a, L, C> {
     fn wait(&self, duration: Duration) {
         let until = self.clock.monotonic() + duration;
         while self.clock.monotonic() < until && !self.stopped() {
-            std::thread::park_timeout(LOOK);
+            self.clock.pause(LOOK);
         }
     }
 }

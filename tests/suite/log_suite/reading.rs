@@ -77,7 +77,7 @@ pub(crate) fn headers_and_timestamps_come_back<L: Log>(log: &L) {
         &[],
         &[("", b"x")],
     ];
-    let timestamps = [0, 1_700_000_000_001, 9_405_000_000_000_000].map(Timestamp);
+    let timestamps = [1, 1_700_000_000_001, 1_600_000_000_000].map(Timestamp);
     for (headers, timestamp) in headers.iter().zip(timestamps) {
         write_one(
             log,

@@ -67,6 +67,15 @@ pub(crate) fn partitions_of_a_session_that_leaves_go_to_the_others<L: Log>(log: 
     until("a reassignment", || {
         poll(&mut stays, &mut Vec::new()) && stays.assignment().len() == 2
     });
+    // As the contract says after a reassignment: back to what the group has committed.
+    let committed = stays.committed().unwrap();
+    assert_eq!(committed, [group_offset(&topic, done, 2)]);
+    stays
+        .seek(&[
+            (at(&topic, done), Offset(2)),
+            (at(&topic, 1 - done), Offset(0)),
+        ])
+        .unwrap();
     let read: Vec<_> = poll_records(&mut stays, 4)
         .into_iter()
         .filter(|record| record.partition == done)

@@ -82,7 +82,7 @@ pub(super) fn produce(
             if flush(&mut staged, &mut target)?.is_break() {
                 return Ok(End::ReaderGone);
             }
-            pause(early.clamp(TICK, NAP));
+            clock.pause(early.clamp(TICK, NAP));
             continue;
         }
         let Some(row) = rows.next() else { break };
@@ -124,18 +124,10 @@ fn until_due(number: u64, rate: NonZeroU32, elapsed: Duration) -> Option<Duratio
     due.checked_sub(elapsed).filter(|early| !early.is_zero())
 }
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "rows come due by the clock: there is no event to wait for"
-)]
-fn pause(duration: Duration) {
-    std::thread::sleep(duration);
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
-    use std::cell::Cell;
+    use std::cell::{Cell, RefCell};
     use std::sync::{Arc, Mutex};
 
     use super::*;
@@ -157,21 +149,21 @@ mod tests {
         }
     }
 
-    /// A clock that goes on by some seconds each time it is looked at.
-    struct Jumping {
-        seconds: Cell<u64>,
-        by: u64,
-    }
+    /// A clock on which time passes only while somebody pauses.
+    #[derive(Default)]
+    struct Still(Cell<Duration>);
 
-    impl Clock for Jumping {
+    impl Clock for Still {
         fn now(&self) -> Timestamp {
             Timestamp(0)
         }
 
         fn monotonic(&self) -> Duration {
-            let seconds = self.seconds.get();
-            self.seconds.set(seconds + self.by);
-            Duration::from_secs(seconds)
+            self.0.get()
+        }
+
+        fn pause(&self, duration: Duration) {
+            self.0.set(self.0.get() + duration);
         }
     }
 
@@ -191,17 +183,19 @@ mod tests {
         }
     }
 
-    fn clock(by: u64) -> Jumping {
-        let seconds = Cell::new(0);
-        Jumping { seconds, by }
-    }
-
     #[test]
     fn rows_are_written_in_chunks_as_they_are() {
         let calls = Calls::default();
         let count = 2 * CHUNK_ROWS + 1;
         let stop = AtomicBool::new(false);
-        let end = produce((0..count).map(row), target(&calls), None, &clock(0), &stop).unwrap();
+        let end = produce(
+            (0..count).map(row),
+            target(&calls),
+            None,
+            &Still::default(),
+            &stop,
+        )
+        .unwrap();
         assert_eq!(end, End::Written(count as u64));
         let calls = calls.lock().unwrap();
         let sizes: Vec<usize> = calls.iter().map(Vec::len).collect();
@@ -220,7 +214,14 @@ mod tests {
             ..row(number)
         };
         let stop = AtomicBool::new(false);
-        produce((0..2).map(large), target(&calls), None, &clock(0), &stop).unwrap();
+        produce(
+            (0..2).map(large),
+            target(&calls),
+            None,
+            &Still::default(),
+            &stop,
+        )
+        .unwrap();
         assert_eq!(calls.lock().unwrap().len(), 2);
     }
 
@@ -232,19 +233,38 @@ mod tests {
             stop.store(number == 9, Ordering::Relaxed);
             row(number)
         });
-        let end = produce(rows, target(&calls), None, &clock(0), &stop).unwrap();
+        let end = produce(rows, target(&calls), None, &Still::default(), &stop).unwrap();
         assert_eq!(end, End::Written(10));
         assert_eq!(calls.lock().unwrap().concat().len(), 10);
     }
 
     #[test]
-    fn a_row_that_is_due_does_not_wait_for_those_that_are_not() {
+    fn rows_are_written_when_they_are_due() {
+        let calls = Calls::default();
+        let clock = Still::default();
+        let stop = AtomicBool::new(false);
+        let seen = RefCell::new(Vec::new());
+        let rows = (0..3).map(|number| {
+            let written = calls.lock().unwrap().concat().len();
+            seen.borrow_mut().push((clock.monotonic(), written));
+            row(number)
+        });
+        produce(rows, target(&calls), NonZeroU32::new(2), &clock, &stop).unwrap();
+        let expected = [(0, 0), (500, 1), (1_000, 2)];
+        let expected = expected.map(|(millis, written)| (Duration::from_millis(millis), written));
+        assert_eq!(seen.into_inner(), expected);
+        assert_eq!(calls.lock().unwrap().concat().len(), 3);
+    }
+
+    #[test]
+    fn at_a_high_rate_rows_are_written_by_the_tick() {
         let calls = Calls::default();
         let stop = AtomicBool::new(false);
-        // Row n is due at n seconds; the clock, looked at once a turn, comes to a row when it is due.
-        let rate = NonZeroU32::new(1);
-        produce((0..3).map(row), target(&calls), rate, &clock(1), &stop).unwrap();
-        assert_eq!(calls.lock().unwrap().concat().len(), 3);
+        let rate = NonZeroU32::new(100_000);
+        let rows = (0..3_000).map(row);
+        produce(rows, target(&calls), rate, &Still::default(), &stop).unwrap();
+        let sizes: Vec<usize> = calls.lock().unwrap().iter().map(Vec::len).collect();
+        assert_eq!(sizes, [1, 1_000, 1_000, 999]);
     }
 
     #[test]

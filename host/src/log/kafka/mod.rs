@@ -3,16 +3,18 @@
 //! - [`KafkaLog`]: settings, topics and their bounds.
 //! - `session`: a consumer and a transactional producer that work as one.
 //! - `reader` and `writer`: for commands and tests, outside groups and transactions.
+//! - `known`: that a topic exists is checked before anything is produced to it.
 //! - `errors`: librdkafka's errors, sorted by what can be done about them.
 
 mod errors;
+mod known;
 mod reader;
 mod session;
 mod writer;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
@@ -29,6 +31,9 @@ pub use writer::KafkaWriter;
 
 /// How long a round trip to the cluster may take before it counts as unreachable.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long to rest before something is asked again that is about to change.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// A Kafka cluster, and the settings with which every client of it is made.
 #[derive(Clone)]
@@ -67,6 +72,24 @@ impl KafkaLog {
         }
         config.set_log_level(RDKafkaLogLevel::Warning);
         config
+    }
+
+    /// Waits until a topic that was just created can be used: brokers learn of it one after the other.
+    fn wait_until_served(&self, topic: &str) -> Result<(), LogError> {
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        loop {
+            let why = match self.bounds(topic) {
+                Ok(_) => return Ok(()),
+                Err(LogError::NoTopic(_)) => "it is not known yet".to_owned(),
+                Err(error) if error.is_retriable() => error.to_string(),
+                Err(error) => return Err(error),
+            };
+            if Instant::now() > deadline {
+                let text = format!("topic {topic} was created and is not served: {why}");
+                return Err(LogError::Unavailable(text));
+            }
+            std::thread::park_timeout(PAUSE);
+        }
     }
 
     /// Runs a request of the admin client to its end. Its futures are driven by a thread of librdkafka's, so blocking
@@ -128,7 +151,7 @@ impl Log for KafkaLog {
                 }
             }
         }
-        Ok(())
+        self.wait_until_served(&spec.name)
     }
 
     fn bounds(&self, topic: &str) -> Result<Vec<Bounds>, LogError> {

@@ -17,10 +17,11 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
 use super::errors::{is_fenced, log_error};
-use super::{KafkaLog, Messages, REQUEST_TIMEOUT};
+use super::known::KnownTopics;
+use super::{KafkaLog, Messages, PAUSE, REQUEST_TIMEOUT};
 use crate::log::{
-    CommitError, Fetched, GroupOffset, LogError, Membership, Offset, Outbox, OutboxRecord, Polled,
-    Session, TopicPartition,
+    CommitError, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, OutboxRecord,
+    Polled, Session, TopicPartition,
 };
 use crate::time::Timestamp;
 
@@ -101,10 +102,16 @@ impl ProducerContext for Deliveries {
 pub struct KafkaSession {
     consumer: BaseConsumer<Group>,
     producer: BaseProducer<Deliveries>,
+    known: KnownTopics,
 }
 
 impl KafkaSession {
     pub(super) fn join(log: &KafkaLog, membership: &Membership) -> Result<Self, LogError> {
+        for topic in &membership.topics {
+            if log.topic(topic)?.is_none() {
+                return Err(LogError::NoTopic(topic.clone()));
+            }
+        }
         let producer: BaseProducer<Deliveries> = log
             .client(
                 &[
@@ -157,7 +164,11 @@ impl KafkaSession {
         consumer
             .subscribe(&topics)
             .map_err(|error| log_error(&error))?;
-        Ok(Self { consumer, producer })
+        Ok(Self {
+            consumer,
+            producer,
+            known: KnownTopics::default(),
+        })
     }
 
     /// Hands all records to librdkafka and waits until the broker has each.
@@ -258,7 +269,8 @@ impl KafkaSession {
 }
 
 pub(super) fn native_record<'a>(record: &OutboxRecord<'a>) -> BaseRecord<'a, [u8], [u8]> {
-    let mut native = BaseRecord::to(record.topic()).timestamp(record.timestamp().0);
+    // Kafka has no timestamps before 1970, and librdkafka takes 0 for the time now.
+    let mut native = BaseRecord::to(record.topic()).timestamp(record.timestamp().0.max(1));
     if let Some(partition) = record.partition() {
         native = native.partition(partition);
     }
@@ -363,17 +375,38 @@ impl Session for KafkaSession {
             list.add_partition_offset(&at.topic, at.partition, NativeOffset::Offset(offset.0))
                 .map_err(|error| log_error(&error))?;
         }
-        let done = self
-            .consumer
-            .seek_partitions(list, REQUEST_TIMEOUT)
-            .map_err(|error| log_error(&error))?;
-        for element in done.elements() {
-            element.error().map_err(|error| log_error(&error))?;
+        // A partition that was just assigned can't be sought in until librdkafka has begun to fetch it.
+        let deadline = Instant::now() + REQUEST_TIMEOUT;
+        loop {
+            let sought = self
+                .consumer
+                .seek_partitions(list.clone(), REQUEST_TIMEOUT)
+                .and_then(|done| {
+                    done.elements()
+                        .iter()
+                        .try_for_each(|element| element.error())
+                });
+            match sought {
+                Ok(()) => return Ok(()),
+                Err(error)
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State)
+                        && Instant::now() < deadline =>
+                {
+                    std::thread::park_timeout(PAUSE);
+                }
+                Err(error) => return Err(log_error(&error)),
+            }
         }
-        Ok(())
     }
 
     fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
+        // Before the transaction begins, so there is nothing to abort.
+        self.known
+            .check(outbox, self.producer.client())
+            .map_err(|error| match error {
+                LogError::Unavailable(why) => CommitError::Aborted(why),
+                other => CommitError::Refused(other.to_string()),
+            })?;
         let Some(group) = self.consumer.group_metadata() else {
             return Err(CommitError::Unknown(
                 "the consumer has left its group".to_owned(),

@@ -7,6 +7,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 
 use super::KafkaLog;
 use super::errors::log_error;
+use super::known::KnownTopics;
 use super::session::{Deliveries, native_record};
 use crate::log::{LogError, Outbox, Writer};
 
@@ -16,6 +17,7 @@ const APPEND_TIMEOUT: Duration = Duration::from_secs(60);
 /// An idempotent producer.
 pub struct KafkaWriter {
     producer: BaseProducer<Deliveries>,
+    known: KnownTopics,
 }
 
 impl KafkaWriter {
@@ -36,12 +38,16 @@ impl KafkaWriter {
             )
             .create_with_context(Deliveries::default())
             .map_err(|error| log_error(&error))?;
-        Ok(Self { producer })
+        Ok(Self {
+            producer,
+            known: KnownTopics::default(),
+        })
     }
 }
 
 impl Writer for KafkaWriter {
     fn append(&mut self, outbox: &Outbox) -> Result<(), LogError> {
+        self.known.check(outbox, self.producer.client())?;
         let deadline = Instant::now() + APPEND_TIMEOUT;
         for record in outbox.records() {
             while let Err((error, _)) = self.producer.send(native_record(&record)) {

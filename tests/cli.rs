@@ -10,7 +10,7 @@ use millstream::cli::Cli;
 use millstream::generate::{ClickConfig, Clicks, Expected, Oracle};
 use serde_json::Value;
 
-const PAGE: &str = include_str!("../../docs/cli.md");
+const PAGE: &str = include_str!("../docs/cli.md");
 
 /// Runs `millstream` with these arguments, apart from whatever the environment says.
 fn millstream(arguments: &[&str]) -> Output {

@@ -1,6 +1,6 @@
 //! The embedded log keeps the promises of every log, and some of its own.
 
-#[path = "../../../tests/suite/log_suite/mod.rs"]
+#[path = "../suite/log_suite/mod.rs"]
 mod log_suite;
 
 mod crash;

@@ -1,0 +1,176 @@
+//! Components built from the contract as it was frozen at 0.1.0 load and run in this host, and give right answers.
+//!
+//! They know nothing of `wit/` and the SDK as they are today: where one of these tests fails, components that users have built
+//! before would fail too, and the contract has been changed where it may only grow (`docs/contract.md`).
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+mod support;
+
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, BinaryArray, Int64Array};
+use millstream::pipeline::config::defaults;
+use millstream::plugin::{
+    AggregateInstance, AppliedWindow, FilterInstance, GuestFault, Kind, Limits, MapInstance,
+    Plugin, PluginEngine, Produced, WindowApplyInstance,
+};
+use millstream::rows::{Field, FieldType, Rows};
+
+fn limits() -> Limits {
+    defaults::LIMITS.into()
+}
+
+fn frozen(name: &str) -> (PluginEngine, Plugin) {
+    let engine = PluginEngine::new().unwrap();
+    let file = format!("fixtures/frozen-{name}.wasm");
+    let plugin = Plugin::load(&engine, &support::components().join(file), limits()).unwrap();
+    assert_eq!(plugin.name(), format!("frozen-{name}"));
+    assert_eq!(plugin.version(), env!("CARGO_PKG_VERSION"));
+    assert_eq!(plugin.kind().world(), name);
+    assert_eq!(plugin.reads(), int64s(&["n"]));
+    assert_eq!(plugin.state_version(), 1);
+    (engine, plugin)
+}
+
+fn int64s(names: &[&str]) -> Vec<Field> {
+    let field = |name: &&str| Field {
+        name: (*name).to_owned(),
+        ty: FieldType::Int64,
+        optional: false,
+    };
+    names.iter().map(field).collect()
+}
+
+/// Rows with `numbers` in column 1, which is not the first: what a function reads is selected.
+fn rows(numbers: &[i64]) -> Rows {
+    let other = Int64Array::from(vec![99; numbers.len()]);
+    let numbers_column = Int64Array::from(numbers.to_vec());
+    Rows::new(
+        numbers.len(),
+        vec![Arc::new(other), Arc::new(numbers_column)],
+    )
+}
+
+const SELECT: [usize; 1] = [1];
+
+fn column(produced: &Produced, at: usize) -> Vec<i64> {
+    let column = produced.rows.columns[at].as_primitive::<Int64Type>();
+    assert_eq!(column.null_count(), 0);
+    column.values().to_vec()
+}
+
+#[test]
+fn a_filter_of_contract_0_1_keeps_its_rows() {
+    let (engine, plugin) = frozen("filter");
+    assert_eq!(plugin.kind(), Kind::Filter);
+    assert_eq!(plugin.produces(), []);
+    let mut instance = FilterInstance::start(&engine, &plugin, "{}", limits()).unwrap();
+    let selection = instance
+        .filter(&rows(&[1, 2, -4, 7, i64::MAX, 0]), &SELECT)
+        .unwrap();
+    assert_eq!(selection.kept, [1, 2, 5]);
+    assert_eq!(selection.errors.0, []);
+    let none = instance.filter(&rows(&[]), &SELECT).unwrap();
+    assert!(none.kept.is_empty());
+}
+
+#[test]
+fn a_map_of_contract_0_1_makes_two_rows_of_one_and_refuses_one_row() {
+    let (engine, plugin) = frozen("map");
+    assert_eq!(plugin.kind(), Kind::Map);
+    assert_eq!(plugin.produces(), int64s(&["n"]));
+    let mut instance = MapInstance::start(&engine, &plugin, "{}", limits()).unwrap();
+    let (produced, errors) = instance.map(&rows(&[5, i64::MAX, -1]), &SELECT).unwrap();
+    assert_eq!(produced.source, [0, 0, 2, 2]);
+    assert_eq!(column(&produced, 0), [5, 6, -1, 0]);
+    assert_eq!(errors.0, [(1, "n + 1 is no int64".to_owned())]);
+}
+
+#[test]
+fn an_aggregate_of_contract_0_1_adds_merges_and_hands_out_deltas() {
+    let (engine, plugin) = frozen("aggregate");
+    assert_eq!(plugin.kind(), Kind::Aggregate);
+    assert_eq!(plugin.produces(), int64s(&["sum"]));
+    let start = || AggregateInstance::start(&engine, &plugin, "{}", limits()).unwrap();
+    let sums = |instance: &mut AggregateInstance, slots: &[u32]| {
+        let produced = instance.finish(slots).unwrap();
+        assert_eq!(
+            produced.source,
+            (0..).take(slots.len()).collect::<Vec<u32>>()
+        );
+        column(&produced, 0)
+    };
+    let mut instance = start();
+    let errors = instance
+        .accumulate(&[0, 1, 0], &rows(&[1, 10, 2]), &SELECT)
+        .unwrap();
+    assert_eq!(errors.0, []);
+    assert_eq!(sums(&mut instance, &[1, 0]), [10, 3]);
+
+    let first = instance.take_deltas(&[0, 1]).unwrap();
+    instance.accumulate(&[1], &rows(&[5]), &SELECT).unwrap();
+    let second = instance.take_deltas(&[0, 1]).unwrap();
+    assert_eq!(second.value(0), b"", "nothing new has come into slot 0");
+    let whole = instance.snapshot(&[0, 1]).unwrap();
+
+    let mut merged = start();
+    merged.merge(&[0, 1], &first).unwrap();
+    merged.merge(&[0, 1], &second).unwrap();
+    assert_eq!(sums(&mut merged, &[0, 1]), [3, 15]);
+    assert_eq!(merged.snapshot(&[0, 1]).unwrap(), whole);
+
+    merged.close(&[0]).unwrap();
+    merged.accumulate(&[0], &rows(&[7]), &SELECT).unwrap();
+    assert_eq!(
+        sums(&mut merged, &[0]),
+        [7],
+        "a closed slot begins again empty"
+    );
+}
+
+#[test]
+fn an_aggregate_of_contract_0_1_refuses_a_partial_that_is_not_its_own() {
+    let (engine, plugin) = frozen("aggregate");
+    let mut instance = AggregateInstance::start(&engine, &plugin, "{}", limits()).unwrap();
+    let partials = BinaryArray::from_vec(vec![b"abc"]);
+    let failure = instance.merge(&[0], &partials).unwrap_err();
+    assert!(matches!(failure.fault, GuestFault::Refused(_)), "{failure}");
+    assert!(failure.to_string().contains("8 bytes, not 3"), "{failure}");
+}
+
+#[test]
+fn a_window_apply_of_contract_0_1_sees_each_window_by_itself() {
+    let (engine, plugin) = frozen("window-apply");
+    assert_eq!(plugin.kind(), Kind::WindowApply);
+    assert_eq!(plugin.produces(), int64s(&["count", "sum"]));
+    let mut instance = WindowApplyInstance::start(&engine, &plugin, "{}", limits()).unwrap();
+    let window = |start: i64, key: Option<&str>| AppliedWindow {
+        start,
+        end: start + 60_000,
+        key: key.map(str::to_owned),
+    };
+    let windows = [window(-60_000, None), window(0, Some("a"))];
+    let numbers = Rows::new(3, vec![rows(&[3, 4, -9]).columns[1].clone()]);
+    let produced = instance.apply(&windows, &[0, 2, 3], &numbers).unwrap();
+    assert_eq!(produced.source, [0, 1]);
+    assert_eq!(column(&produced, 0), [2, 1]);
+    assert_eq!(column(&produced, 1), [7, -9]);
+
+    let two = Rows::new(2, vec![rows(&[i64::MAX, 1]).columns[1].clone()]);
+    let failure = instance.apply(&windows[1..], &[0, 2], &two).unwrap_err();
+    assert!(
+        failure.to_string().contains("the sum from 0 to 60000"),
+        "{failure}"
+    );
+}
+
+#[test]
+fn a_component_of_contract_0_1_is_given_its_configuration() {
+    let (engine, plugin) = frozen("filter");
+    let refused = FilterInstance::start(&engine, &plugin, "{\"a\":1}", limits());
+    let failure = refused.err().unwrap();
+    assert!(failure.to_string().contains("{\"a\":1}"), "{failure}");
+}
