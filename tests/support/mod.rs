@@ -33,10 +33,7 @@ pub(crate) fn components() -> &'static Path {
             .output()
             .unwrap();
         let told = String::from_utf8_lossy(&built.stderr);
-        assert!(
-            built.status.success(),
-            "cargo xtask plugins failed:\n{told}"
-        );
+        assert!(built.status.success(), "cargo xtask plugins failed:\n{told}");
         let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
         temporary.parent().unwrap().join("plugins")
     })
