@@ -226,8 +226,7 @@ fn survives(engine: &PluginEngine, function: &str, seed: u64) -> Happened {
         right.sort_unstable();
         assert_eq!(written, right, "seed {seed}: {topic}");
     }
-    let happened = log.dice.lock().unwrap().happened;
-    happened
+    log.dice.lock().unwrap().happened
 }
 
 fn clicks<L: Log>(log: &L, partitions: i32, seed: u64) -> Expected {

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::generate;
 use crate::log::LogError;
 use crate::pipeline::PrepareError;
 use crate::pipeline::config::ConfigError;
@@ -65,6 +66,12 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         // The chain: what the system said of an unreadable file stands in the source.
         Failure::Usage(format!("{:#}", anyhow::Error::new(error)))
+    }
+}
+
+impl From<generate::ConfigError> for Failure {
+    fn from(error: generate::ConfigError) -> Self {
+        Failure::Usage(error.to_string())
     }
 }
 

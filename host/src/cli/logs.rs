@@ -9,13 +9,17 @@ use tracing_subscriber::fmt::MakeWriter;
 
 use super::Failure;
 
+/// What the storage engine says of its files when it opens them is for its own developers. A directive for the same target
+/// replaces one before it, so `fjall=debug` still works.
+const QUIET: &str = "fjall=warn,lsm_tree=warn";
+
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
     /// How log lines are written; `auto` is text on a terminal and JSON elsewhere
     #[arg(long, global = true, value_enum, default_value_t = Format::Auto, env = "MILLSTREAM_LOG_FORMAT")]
     log_format: Format,
     /// Which log lines are written, such as `debug` or `warn,millstream::worker=debug`; `info` unless named, and `warn` for
-    /// the demo
+    /// the demo. The storage engine's are warnings only, unless it is named
     #[arg(long, global = true, env = "MILLSTREAM_LOG", value_name = "FILTER")]
     log_level: Option<String>,
 }
@@ -44,8 +48,11 @@ pub(super) fn start_quiet(options: &Options, bars: &MultiProgress) -> Result<(),
 }
 
 fn start_at(level: &str, options: &Options, bars: &MultiProgress) -> Result<(), Failure> {
-    let filter = EnvFilter::try_new(options.log_level.as_deref().unwrap_or(level))
-        .map_err(|error| Failure::Usage(format!("--log-level: {error}")))?;
+    let filter = EnvFilter::try_new(format!(
+        "{QUIET},{}",
+        options.log_level.as_deref().unwrap_or(level)
+    ))
+    .map_err(|error| Failure::Usage(format!("--log-level: {error}")))?;
     let terminal = io::stderr().is_terminal();
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)

@@ -5,6 +5,7 @@ mod check;
 mod completions;
 mod demo;
 mod failure;
+mod generate;
 mod logs;
 mod out;
 mod place;
@@ -12,6 +13,7 @@ mod plugin;
 mod progress;
 mod run;
 mod signals;
+mod topic;
 
 use clap::{Parser, Subcommand};
 
@@ -40,6 +42,10 @@ const HELP: &str = "\
 Examples:
   millstream check pipeline.toml      is the file right, do the functions fit, do the topics exist
   millstream run pipeline.toml        run it until Ctrl-C
+  millstream generate clicks --embedded data/log --topic web_clicks --create-topic
+                                      fill a topic with clicks to try things on
+  millstream topic tail web_clicks --embedded data/log --count 3
+                                      look at records of a topic
   millstream plugin test my-plugin    does a component give what its sample expects
   millstream demo --plugins FOLDER    see it work, without a broker
 
@@ -56,6 +62,8 @@ Exit codes:
 enum Command {
     Run(run::Args),
     Check(check::Args),
+    Generate(Box<generate::Args>),
+    Topic(topic::Args),
     #[command(subcommand)]
     Plugin(plugin::Command),
     Completions(completions::Args),
@@ -68,6 +76,8 @@ pub fn main() -> u8 {
     let result = match cli.command {
         Command::Run(args) => run::run(&args, &cli.logs),
         Command::Check(args) => check::run(&args, &cli.logs),
+        Command::Generate(args) => generate::run(&args, &cli.logs),
+        Command::Topic(args) => topic::run(&args, &cli.logs),
         Command::Plugin(command) => plugin::run(&command, &cli.logs),
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args, &cli.logs),

@@ -2,20 +2,33 @@
 
 use std::fmt;
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use super::Failure;
+
+/// Standard output while a command writes to it.
+pub(super) type Stdout = io::BufWriter<io::StdoutLock<'static>>;
 
 /// Writes to standard output through `write`. A reader that has gone away (`| head`) ends the output, and is no failure.
 ///
 /// # Errors
 /// What writing returns.
-pub(super) fn stdout(
-    write: impl FnOnce(&mut io::BufWriter<io::StdoutLock<'static>>) -> io::Result<()>,
-) -> Result<(), Failure> {
+pub(super) fn stdout(write: impl FnOnce(&mut Stdout) -> io::Result<()>) -> Result<(), Failure> {
+    piece(write).map(|_| ())
+}
+
+/// As [`stdout`], for a command that writes piece by piece: breaks if the reader has gone away.
+///
+/// # Errors
+/// What writing returns.
+pub(super) fn piece(
+    write: impl FnOnce(&mut Stdout) -> io::Result<()>,
+) -> Result<ControlFlow<()>, Failure> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match write(&mut out).and_then(|()| out.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        other => Ok(other?),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(error.into()),
     }
 }
 

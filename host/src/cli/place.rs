@@ -9,14 +9,14 @@ use crate::log::kafka::KafkaLog;
 use crate::pipeline::config::{self, LogPlace};
 
 /// Options that name a log.
+// Not a group of which one may be given: that would count what the environment says of Kafka.
 #[derive(Clone, Debug, clap::Args)]
-#[group(required = true, multiple = false)]
 pub(super) struct Place {
-    /// A Kafka cluster
+    /// A Kafka cluster; one of the other two goes before what the environment says
     #[arg(long, value_name = "HOST:PORT", env = "MILLSTREAM_KAFKA")]
     kafka: Option<String>,
     /// The embedded log in a folder
-    #[arg(long, value_name = "FOLDER")]
+    #[arg(long, value_name = "FOLDER", conflicts_with = "pipeline")]
     embedded: Option<PathBuf>,
     /// The log of a pipeline file, with its settings
     #[arg(long, value_name = "PIPELINE.toml")]
@@ -30,18 +30,23 @@ pub(super) enum AnyLog {
 }
 
 impl Place {
+    /// Whether any log is named.
+    pub(super) fn is_named(&self) -> bool {
+        self.kafka.is_some() || self.embedded.is_some() || self.pipeline.is_some()
+    }
+
     /// Opens the log.
     ///
     /// # Errors
     /// If the pipeline file is wrong, or the log refuses.
     pub(super) fn open(&self) -> Result<AnyLog, Failure> {
-        match (&self.kafka, &self.embedded, &self.pipeline) {
-            (Some(servers), ..) => {
+        match (&self.embedded, &self.pipeline, &self.kafka) {
+            (Some(folder), ..) => Ok(AnyLog::Embedded(EmbeddedLog::open(folder)?)),
+            (_, Some(file), _) => open(&config::load(file)?.log.place),
+            (_, _, Some(servers)) => {
                 let settings = [("bootstrap.servers".to_owned(), servers.clone())];
                 Ok(AnyLog::Kafka(KafkaLog::new(BTreeMap::from(settings))?))
             }
-            (_, Some(folder), _) => Ok(AnyLog::Embedded(EmbeddedLog::open(folder)?)),
-            (_, _, Some(file)) => open(&config::load(file)?.log.place),
             (None, None, None) => Err(Failure::Usage(
                 "name a log: --kafka, --embedded or --pipeline".to_owned(),
             )),

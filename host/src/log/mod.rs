@@ -235,6 +235,10 @@ pub trait Reader {
     /// # Errors
     /// If the log can't be read.
     fn poll(&mut self, into: &mut Fetched, wait: Duration) -> Result<(), LogError>;
+
+    /// The partitions in which no committed record was left when it last looked, as [`Reader::poll`] makes it do. Tells
+    /// what offsets can't: a partition may end with offsets that no reader gets, such as those of aborted records.
+    fn at_end(&self) -> Vec<i32>;
 }
 
 /// Writes records outside transactions.

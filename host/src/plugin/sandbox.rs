@@ -21,7 +21,7 @@ use wasmtime_wasi::{
 pub struct Limits {
     /// Bytes of linear memory.
     pub memory: usize,
-    /// How long one call may take, to a precision of [`super::engine::TICK`].
+    /// How long one call may take, to a precision of 10 ms.
     pub call: Duration,
 }
 

@@ -3,7 +3,7 @@
 //! - [`Worker`] (`run`): joins the log, starts over after a failure, ends on request.
 //! - `lane`: one membership in the group: polls, hands records on, commits, recovers.
 //! - `part`: some records on their way through all stages, decoding first.
-//! - `task`: one source partition: its position, its watermark, and what it commits ([`progress point`](task)).
+//! - `task`: one source partition: its position, its watermark, and what it commits.
 //! - `steps`: filters and maps.
 //! - `windows`, `contents`: gather rows in windows and fire them.
 //! - `write`: results, dead letters and late rows as records.

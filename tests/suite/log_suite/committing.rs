@@ -3,8 +3,8 @@
 use millstream::log::{CommitError, GroupOffset, Log, Offset, Outbox, Session};
 
 use super::support::{
-    at, group_offset, join_alone, membership, new_topic, outbox, poll_records, read_all_texts,
-    read_from, stage, unique, write_numbers,
+    at, group_offset, join_alone, membership, new_topic, outbox, poll_records, poll_to_end,
+    read_all_texts, read_from, stage, unique, write, write_numbers,
 };
 
 pub(crate) fn a_commit_shows_records_offsets_and_metadata<L: Log>(log: &L) {
@@ -60,6 +60,21 @@ pub(crate) fn an_empty_commit_is_harmless<L: Log>(log: &L) {
         .unwrap();
     assert_eq!(session.committed().unwrap(), [stands]);
     assert_eq!(read_all_texts(log, &topic), Vec::<String>::new());
+}
+
+pub(crate) fn a_reader_knows_the_end_of_a_partition_that_commits_have_written<L: Log>(log: &L) {
+    let topic = new_topic(log, 3);
+    let mut session = join_alone(log, &membership(&unique("group"), 0, &[&topic]), 3);
+    session
+        .commit(&outbox(&topic, &[(0, "a"), (0, "b"), (1, "c")]), &[])
+        .unwrap();
+    let mut reader = log.reader(&topic, &[]).unwrap();
+    assert_eq!(poll_to_end(&mut reader, 3), ["a", "b", "c"]);
+    write(log, &topic, &[(1, "d")]);
+    assert_eq!(
+        poll_to_end(&mut log.reader(&topic, &[]).unwrap(), 3).len(),
+        4
+    );
 }
 
 pub(crate) fn a_commit_may_span_topics<L: Log>(log: &L) {

@@ -33,6 +33,7 @@ macro_rules! log_suite {
             a_commit_shows_records_offsets_and_metadata,
             a_refused_commit_leaves_nothing,
             an_empty_commit_is_harmless,
+            a_reader_knows_the_end_of_a_partition_that_commits_have_written,
             a_commit_may_span_topics,
             a_newer_session_fences_the_older,
             a_later_session_goes_on_at_the_committed_offsets,

@@ -183,6 +183,20 @@ pub(crate) fn read_all_texts(log: &impl Log, topic: &Arc<str>) -> Vec<String> {
     read.iter().map(|record| record.text().to_owned()).collect()
 }
 
+/// Polls a reader until it has come to the end of so many partitions. The texts come sorted.
+pub(crate) fn poll_to_end(reader: &mut impl Reader, partitions: usize) -> Vec<String> {
+    let mut fetched = Fetched::new();
+    let mut read = Vec::new();
+    until("the end of every partition", || {
+        reader.poll(&mut fetched, WAIT).unwrap();
+        fetched.batches().for_each(|batch| take(batch, &mut read));
+        reader.at_end().len() == partitions
+    });
+    let mut texts: Vec<String> = read.iter().map(|read| read.text().to_owned()).collect();
+    texts.sort();
+    texts
+}
+
 /// One poll of a session. Says whether it was reassigned.
 pub(crate) fn poll(session: &mut impl Session, into: &mut Vec<Read>) -> bool {
     let mut fetched = Fetched::new();

@@ -49,6 +49,10 @@ impl Reader for EmbeddedReader {
         drop(state);
         self.positions.read(&self.shared.store, &ends, true, into)
     }
+
+    fn at_end(&self) -> Vec<i32> {
+        self.positions.at_end(&self.shared.state())
+    }
 }
 
 /// Writes without transactions. Unlike on Kafka, an append is also all or nothing.

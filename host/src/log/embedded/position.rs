@@ -64,6 +64,12 @@ impl Positions {
         self.0.iter().any(|p| p.next < end(state, p))
     }
 
+    /// The partitions that have no more.
+    pub(super) fn at_end(&self, state: &State) -> Vec<i32> {
+        let read = self.0.iter().filter(|p| p.next >= end(state, p));
+        read.map(|p| p.at.partition).collect()
+    }
+
     /// Appends to `into` what every partition has, up to its end and the limits of a poll, and moves on.
     pub(super) fn read(
         &mut self,

@@ -1,9 +1,11 @@
 //! Reads committed records of one topic outside any group.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
@@ -18,6 +20,8 @@ const POLL_RECORDS: usize = 4_096;
 /// A reader of committed records.
 pub struct KafkaReader {
     consumer: BaseConsumer<Messages>,
+    /// The partitions whose end has been reached and where nothing has come since.
+    at_end: BTreeSet<i32>,
 }
 
 impl KafkaReader {
@@ -35,6 +39,7 @@ impl KafkaReader {
                     // Required by librdkafka, never used: the reader joins no group and commits nothing.
                     ("group.id", "millstream-reader"),
                     ("enable.auto.commit", "false"),
+                    ("enable.partition.eof", "true"),
                     ("isolation.level", "read_committed"),
                     ("auto.offset.reset", "earliest"),
                 ],
@@ -51,7 +56,10 @@ impl KafkaReader {
                 .map_err(|error| log_error(&error))?;
         }
         consumer.assign(&list).map_err(|error| log_error(&error))?;
-        Ok(Self { consumer })
+        Ok(Self {
+            consumer,
+            at_end: BTreeSet::new(),
+        })
     }
 }
 
@@ -61,8 +69,12 @@ impl Reader for KafkaReader {
         for _ in 0..POLL_RECORDS {
             match self.consumer.poll(wait) {
                 None => break,
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.at_end.insert(partition);
+                }
                 Some(Err(error)) => return Err(log_error(&error)),
                 Some(Ok(message)) => {
+                    self.at_end.remove(&message.partition());
                     append(&message, into);
                     let batch = into.batch_mut(message.topic(), message.partition());
                     for header in message.headers().into_iter().flat_map(Headers::iter) {
@@ -73,5 +85,9 @@ impl Reader for KafkaReader {
             wait = Duration::ZERO;
         }
         Ok(())
+    }
+
+    fn at_end(&self) -> Vec<i32> {
+        self.at_end.iter().copied().collect()
     }
 }
