@@ -22,7 +22,12 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args, workspace: &Workspace, shell: &Shell) -> Result<()> {
     plugins::build(&[], workspace, shell)?;
-    shell.run(workspace.cargo().args(["build", "--package", "millstream"]))?;
+    // The same selection as for the tests: another would resolve other features and build the dependencies twice.
+    shell.run(
+        workspace
+            .cargo()
+            .args(["build", "--workspace", "--bins", "--tests"]),
+    )?;
 
     let mut demo = Command::new(workspace.host_binary());
     demo.arg("demo").arg("--plugins").arg(workspace.plugins());
