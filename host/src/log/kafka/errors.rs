@@ -44,12 +44,43 @@ pub(super) fn log_error(error: &KafkaError) -> LogError {
     {
         return LogError::Unavailable(inner.to_string());
     }
-    match error.rdkafka_error_code() {
+    let code = match error {
+        // librdkafka's wrapper does not tell these codes.
+        KafkaError::AdminOp(code) => Some(*code),
+        other => other.rdkafka_error_code(),
+    };
+    match code {
         Some(code) if is_passing(code) => LogError::Unavailable(code.to_string()),
         Some(code) if is_fenced(code) => LogError::Fenced(error.to_string()),
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
             LogError::Refused("a topic or partition does not exist, or may not be seen".to_owned())
         }
         _ => LogError::Refused(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        let passing = [
+            KafkaError::AdminOp(Code::OperationTimedOut),
+            KafkaError::MetadataFetch(Code::BrokerTransportFailure),
+            KafkaError::MessageConsumption(Code::AllBrokersDown),
+        ];
+        for error in passing {
+            assert!(log_error(&error).is_retriable(), "{error}");
+        }
+        let lasting = [
+            KafkaError::AdminOp(Code::TopicAuthorizationFailed),
+            KafkaError::MessageProduction(Code::MessageSizeTooLarge),
+        ];
+        for error in lasting {
+            assert!(matches!(log_error(&error), LogError::Refused(_)), "{error}");
+        }
+        let fenced = log_error(&KafkaError::MessageProduction(Code::Fenced));
+        assert!(matches!(fenced, LogError::Fenced(_)));
     }
 }

@@ -232,7 +232,11 @@ impl ClientContext for Messages {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", %error, "{reason}");
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
+            tracing::warn!(target: "librdkafka", "no broker can be reached, trying again: {reason}");
+        } else {
+            tracing::debug!(target: "librdkafka", %error, "{reason}");
+        }
     }
 }
 
