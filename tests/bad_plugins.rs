@@ -347,6 +347,13 @@ fn a_call_that_never_returns_is_ended_at_its_deadline() {
 }
 
 #[test]
+fn a_guest_that_sleeps_is_woken_by_a_trap() {
+    let failure = failure(limits(), 16);
+    assert!(matches!(failure.fault, GuestFault::Trap(_)), "{failure}");
+    assert_says(&failure.to_string(), &["may not sleep"]);
+}
+
+#[test]
 fn memory_beyond_the_limit_is_refused() {
     let memory = 16 << 20;
     let failure = failure(Limits { memory, ..limits() }, 15);

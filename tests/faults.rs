@@ -307,6 +307,18 @@ fn a_log_that_forgets_what_stands_beside_the_offsets_is_noticed() {
     let dead = read_all(&log, "dead").len();
 
     // Forgetting it reads the rows of the open window again as if for the first time.
+    set_back(&log, |committed| {
+        assert!(committed[0].metadata.contains("\"v\":1"));
+        committed[0].metadata = String::new();
+        committed[0].offset = Offset(0);
+    });
+    run_to_end_by(&pipeline, &engine, &log, TestClock::default()).unwrap();
+    assert_eq!(read_all(&log, "visitors").len(), 2 * once);
+    assert_eq!(read_all(&log, "dead").len(), 2 * dead);
+}
+
+/// Sets what the group of the job has committed, as a tool of the log's would.
+fn set_back(log: &EmbeddedLog, change: impl FnOnce(&mut Vec<GroupOffset>)) {
     let member = Membership {
         group: "visitors".to_owned(),
         transactional_id: unique("somebody"),
@@ -320,12 +332,85 @@ fn a_log_that_forgets_what_stands_beside_the_offsets_is_noticed() {
     }
     session.poll(&mut Fetched::new(), Duration::ZERO).unwrap();
     let mut committed = session.committed().unwrap();
-    assert!(committed[0].metadata.contains("\"v\":1"));
-    committed[0].metadata = String::new();
-    committed[0].offset = Offset(0);
+    change(&mut committed);
     session.commit(&Outbox::new(), &committed).unwrap();
-    drop(session);
+}
+
+#[test]
+fn rows_of_a_partition_that_is_set_back_are_late_where_their_windows_have_fired() {
+    let engine = PluginEngine::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(folder.path()).unwrap();
+    create(&log, "clicks", 2, &[]);
+    let expected = clicks(&log, 2, 5);
+    let pipeline = pipeline(
+        &file("aggregate = \"{plugins}/unique-visitors.wasm\""),
+        &engine,
+    );
     run_to_end_by(&pipeline, &engine, &log, TestClock::default()).unwrap();
-    assert_eq!(read_all(&log, "visitors").len(), 2 * once);
-    assert_eq!(read_all(&log, "dead").len(), 2 * dead);
+    let (results, late) = (
+        read_all(&log, "visitors").len(),
+        read_all(&log, "late").len(),
+    );
+    set_back(&log, |committed| {
+        committed[0].offset = Offset(0);
+        committed[0].metadata = String::new();
+    });
+    run_to_end_by(&pipeline, &engine, &log, TestClock::default()).unwrap();
+    assert_eq!(
+        read_all(&log, "visitors").len(),
+        results,
+        "a window fired again"
+    );
+    let clicks: u64 = expected.windows.iter().map(|window| window.clicks).sum();
+    let more = read_all(&log, "late").len() - late;
+    assert!(
+        more as u64 > clicks / 4,
+        "{more} of {clicks} rows were late"
+    );
+}
+
+#[test]
+fn a_topic_that_is_shorter_than_what_was_read_is_refused() {
+    let engine = PluginEngine::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(folder.path()).unwrap();
+    create(&log, "clicks", 1, &[]);
+    clicks(&log, 1, 5);
+    let pipeline = pipeline(
+        &file("aggregate = \"{plugins}/unique-visitors.wasm\""),
+        &engine,
+    );
+    run_to_end_by(&pipeline, &engine, &log, TestClock::default()).unwrap();
+    set_back(&log, |committed| {
+        committed[0].metadata = r#"{"v":1,"next":99999999}"#.to_owned();
+    });
+    let refused = run_to_end_by(&pipeline, &engine, &log, TestClock::default());
+    let told = refused.expect_err("the log ends before it").to_string();
+    assert!(
+        told.contains("99999999") && told.contains("created again"),
+        "{told}"
+    );
+}
+
+#[test]
+fn a_pipeline_that_starts_at_the_end_keeps_that_place_before_it_has_read_anything() {
+    let engine = PluginEngine::new().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let log = EmbeddedLog::open(folder.path()).unwrap();
+    create(&log, "clicks", 1, &[]);
+    let text = file("aggregate = \"{plugins}/unique-visitors.wasm\"");
+    let text = text.replace("allowed_disorder", "start = \"latest\", allowed_disorder");
+    let pipeline = pipeline(&text, &engine);
+    write(&log, "clicks", [(0, None, None, Timestamp(1))]);
+    run_to_end_by(&pipeline, &engine, &log, TestClock::default()).unwrap();
+    assert_eq!(
+        read_all(&log, "dead").len(),
+        0,
+        "what was there before is not read"
+    );
+    // Written while nobody runs.
+    write(&log, "clicks", [(0, None, None, Timestamp(2))]);
+    run_to_end_by(&pipeline, &engine, &log, TestClock::default()).unwrap();
+    assert_eq!(read_all(&log, "dead").len(), 1);
 }

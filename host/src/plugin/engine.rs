@@ -2,14 +2,18 @@
 
 use std::time::Duration;
 
-use wasmtime::component::Linker;
+use wasmtime::component::{Linker, Resource};
 use wasmtime::{Config, Engine};
+use wasmtime_wasi::p2::DynPollable;
 
 use super::contract::{LOG, Level, VERSION};
 use super::sandbox::Guest;
 
 /// How often the engine's epoch advances: the precision of a call's time limit.
 pub(super) const TICK: Duration = Duration::from_millis(10);
+
+/// The clock's interface, at the version that wasmtime-wasi implements; guests may ask for earlier ones.
+const WASI_CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
 
 /// Compiles components and links them to what they may import. One for the whole process; cheap to clone.
 #[derive(Clone)]
@@ -40,6 +44,7 @@ impl PluginEngine {
         let engine = Engine::new(&config)?;
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+        refuse_to_sleep(&mut linker)?;
         linker.instance(&format!("{LOG}@{VERSION}"))?.func_wrap(
             "write",
             |store: wasmtime::StoreContextMut<'_, Guest>, (level, message): (Level, String)| {
@@ -63,4 +68,25 @@ impl PluginEngine {
             linker: std::sync::Arc::new(linker),
         })
     }
+}
+
+/// Waiting happens in the host, where no epoch ends it: a guest that slept would hold up its worker for as long as it liked.
+/// So the functions by which one begins to wait trap.
+fn refuse_to_sleep(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    linker.allow_shadowing(true);
+    let mut clock = linker.instance(WASI_CLOCK)?;
+    for name in ["subscribe-duration", "subscribe-instant"] {
+        clock.func_wrap(
+            name,
+            |_: wasmtime::StoreContextMut<'_, Guest>,
+             _: (u64,)|
+             -> wasmtime::Result<(Resource<DynPollable>,)> {
+                wasmtime::bail!(
+                    "a plugin may not sleep: it holds up every row behind the one it sleeps on"
+                )
+            },
+        )?;
+    }
+    linker.allow_shadowing(false);
+    Ok(())
 }

@@ -19,7 +19,7 @@ use wasmtime_wasi::{
 /// What one instance of a component may use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
-    /// Bytes of linear memory.
+    /// Bytes of linear memory, all memories of the component together.
     pub memory: usize,
     /// How long one call may take, to a precision of 10 ms.
     pub call: Duration,
@@ -62,6 +62,7 @@ impl Guest {
             who,
             limiter: Limiter {
                 memory: limits.memory,
+                used: 0,
                 refused: None,
             },
             stderr,
@@ -101,6 +102,8 @@ impl WasiView for Guest {
 /// Refuses growth beyond the limits, and remembers that it did: the guest itself only sees an allocation fail.
 pub(super) struct Limiter {
     memory: usize,
+    /// Bytes of all memories together: a component may have several.
+    used: usize,
     /// How many bytes were asked for when memory was refused.
     pub(super) refused: Option<usize>,
 }
@@ -108,13 +111,16 @@ pub(super) struct Limiter {
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let granted = desired <= self.memory;
-        if !granted {
-            self.refused = Some(desired);
+        let wanted = self.used.saturating_add(desired.saturating_sub(current));
+        let granted = wanted <= self.memory;
+        if granted {
+            self.used = wanted;
+        } else {
+            self.refused = Some(wanted);
         }
         Ok(granted)
     }

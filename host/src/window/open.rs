@@ -136,16 +136,6 @@ impl OpenWindows {
             .filter_map(|contents| contents.first[partition])
             .min_by_key(|first| first.offset)
     }
-
-    /// How many windows are open.
-    pub fn len(&self) -> usize {
-        self.windows.len()
-    }
-
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.windows.is_empty()
-    }
 }
 
 #[cfg(test)]

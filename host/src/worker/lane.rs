@@ -25,6 +25,8 @@ use crate::time::{Clock, Timestamp};
 
 /// How many rows go through the steps at once: enough to spread the cost of a call, few enough for the cache.
 const BATCH_ROWS: usize = 1_024;
+/// How often a lane that waits for partitions makes sure that it has not been fenced.
+const PROOF_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a poll waits for records, so that requests to stop are seen soon.
 const POLL_WAIT: Duration = Duration::from_millis(50);
 
@@ -53,6 +55,17 @@ impl From<LogError> for LaneEnd {
     }
 }
 
+/// How a lane ends by a commit that failed.
+fn end_of(error: CommitError) -> LaneEnd {
+    match error {
+        CommitError::Aborted(why) | CommitError::Unknown(why) => {
+            LaneEnd::Rejoin(LogError::Unavailable(why))
+        }
+        CommitError::Fenced(why) => LaneEnd::Failed(WorkerError::Fenced(why)),
+        CommitError::Refused(why) => LaneEnd::Failed(WorkerError::Commit(why)),
+    }
+}
+
 /// What a lane works with and does not own.
 pub(super) struct Around<'a, L: Log, C: Clock> {
     pub(super) pipeline: &'a Pipeline,
@@ -72,6 +85,10 @@ pub(super) struct Lane<'a, L: Log, C: Clock> {
     outbox: Outbox,
     /// Rows read since the last commit.
     uncommitted: usize,
+    /// Some partitions start where nothing has been committed: where that is must not depend on when it is asked again.
+    new_start: bool,
+    /// All partitions have belonged to this lane.
+    recovered: bool,
     committed_at: Duration,
     fetched: Fetched,
     decoded: Decoded,
@@ -99,11 +116,18 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
             owned: None,
             outbox: Outbox::new(),
             uncommitted: 0,
+            new_start: false,
+            recovered: false,
             committed_at: around.clock.monotonic(),
             fetched: Fetched::new(),
             decoded: Decoded::new(),
             around,
         })
+    }
+
+    /// Whether it has come as far as reading.
+    pub(super) fn has_recovered(&self) -> bool {
+        self.recovered
     }
 
     /// Runs until `stop` says so, and commits before it returns.
@@ -113,7 +137,10 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
     pub(super) fn run(&mut self, stop: impl Fn() -> bool) -> Result<(), LaneEnd> {
         while !stop() {
             match self.poll()? {
-                Polled::Reassigned => self.recover()?,
+                Polled::Reassigned => {
+                    self.recover()?;
+                    self.commit()?;
+                }
                 Polled::Records if self.owned.is_some() => {
                     self.process()?;
                     if self.commit_is_due() {
@@ -121,7 +148,7 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
                     }
                 }
                 // Not all partitions are ours: what was fetched is fetched again once they are.
-                Polled::Records => {}
+                Polled::Records => self.prove_ownership()?,
             }
         }
         self.commit()
@@ -214,6 +241,8 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
                 windows.advance(at, task.watermark.at());
             }
         }
+        self.new_start = committed.len() < tasks.len();
+        self.recovered = true;
         self.owned = Some(Owned {
             tasks,
             steps,
@@ -244,6 +273,17 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
             at: at.clone(),
             what,
         })?;
+        let known = resume.from.max(resume.written_to);
+        if known > bounds.end {
+            return Err(LaneEnd::Failed(WorkerError::Committed {
+                at: at.clone(),
+                what: format!(
+                    "it had been read up to offset {known}, and now ends at {}: the topic was deleted and created again, or \
+                     its end was cut off; reset the group's offsets, or choose another pipeline name",
+                    bounds.end
+                ),
+            }));
+        }
         if resume.from < bounds.start {
             tracing::error!(
                 partition = %at,
@@ -326,6 +366,24 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
         Ok(())
     }
 
+    /// While other partitions belong to somebody else, commits again what is committed for one of ours. If that somebody has
+    /// fenced this process, it is told so, and leaves the partitions that the other one waits for.
+    fn prove_ownership(&mut self) -> Result<(), LaneEnd> {
+        let now = self.around.clock.monotonic();
+        if now.saturating_sub(self.committed_at) < PROOF_INTERVAL {
+            return Ok(());
+        }
+        self.committed_at = now;
+        let committed = self.session.committed()?;
+        match self
+            .session
+            .commit(&Outbox::new(), committed.get(..1).unwrap_or_default())
+        {
+            Ok(()) | Err(CommitError::Aborted(_)) => Ok(()),
+            Err(other) => Err(end_of(other)),
+        }
+    }
+
     fn start_failure(&self, error: StepError) -> WorkerError {
         match error {
             StepError::Host(error) => error,
@@ -352,7 +410,8 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
     /// Commits what is staged; nothing if no row has been read. Returns whether it was committed: if not, everything was
     /// thrown away and starts again from what had been committed before.
     fn commit_or_recover(&mut self) -> Result<bool, LaneEnd> {
-        let Some(owned) = self.owned.as_ref().filter(|_| self.uncommitted > 0) else {
+        let due = self.uncommitted > 0 || self.new_start;
+        let Some(owned) = self.owned.as_ref().filter(|_| due) else {
             return Ok(true);
         };
         let fired = owned
@@ -377,6 +436,7 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
                 add(&progress.commits, 1);
                 self.outbox.clear();
                 self.uncommitted = 0;
+                self.new_start = false;
                 self.committed_at = self.around.clock.monotonic();
                 Ok(true)
             }
@@ -389,9 +449,7 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
                 self.recover()?;
                 Ok(false)
             }
-            Err(CommitError::Unknown(why)) => Err(LaneEnd::Rejoin(LogError::Unavailable(why))),
-            Err(CommitError::Fenced(why)) => Err(LaneEnd::Failed(WorkerError::Fenced(why))),
-            Err(CommitError::Refused(why)) => Err(LaneEnd::Failed(WorkerError::Commit(why))),
+            Err(other) => Err(end_of(other)),
         }
     }
 }

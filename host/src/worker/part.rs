@@ -53,6 +53,17 @@ impl Part<'_> {
                 ))
             })?;
         let task = &mut owned.tasks[at];
+        if batch.offset(start) < task.next {
+            return Err(StepError::Host(WorkerError::Committed {
+                at: task.at.clone(),
+                what: format!(
+                    "offset {} came after {}: the topic was deleted and created again, or its end was cut off; reset the \
+                     group's offsets, or choose another pipeline name",
+                    batch.offset(start),
+                    task.next
+                ),
+            }));
+        }
 
         decoder.decode(batch, start..end, decoded);
         let mut rejected: Vec<Rejected> = decoded
@@ -84,7 +95,7 @@ impl Part<'_> {
         let mut fired = Fired::default();
         match &mut owned.windows {
             Some(windows) => {
-                windows.gather(&stepped.flow, at, &mut rejected, &mut late)?;
+                windows.gather(&stepped.flow, at, written_to, &mut rejected, &mut late)?;
                 windows.advance(at, task.watermark.at());
                 fired = windows.fire(self.writing, outbox)?;
                 self.progress.set_watermark(windows.watermark());

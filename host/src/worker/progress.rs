@@ -26,7 +26,8 @@ pub enum Status {
     Unavailable(String),
 }
 
-/// Counters of a worker. Rows that are read again after a restart are not counted again.
+/// Counters of a worker, raised when rows are processed. Rows that are read again to build up open windows are not counted
+/// again; those of an aborted transaction are, since they are processed again.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub(super) records: AtomicU64,

@@ -60,14 +60,14 @@ impl<'a, L: Log, C: Clock> Worker<'a, L, C> {
         let mut away_since: Option<Duration> = None;
         let mut wait = FIRST_WAIT;
         while !self.stopped() {
-            let commits = self.progress.snapshot().commits;
-            let error = match self.lane() {
+            let mut worked = false;
+            let error = match self.lane(&mut worked) {
                 Ok(()) => return Ok(()),
                 Err(LaneEnd::Failed(error)) => return Err(error),
                 Err(LaneEnd::Rejoin(error)) => error,
             };
             let now = self.clock.monotonic();
-            if self.progress.snapshot().commits > commits {
+            if worked {
                 // It worked in between: what follows is a new outage.
                 (away_since, wait) = (None, FIRST_WAIT);
             }
@@ -87,7 +87,8 @@ impl<'a, L: Log, C: Clock> Worker<'a, L, C> {
         Ok(())
     }
 
-    fn lane(&self) -> Result<(), LaneEnd> {
+    /// Joins and runs; `worked` tells whether it came as far as reading.
+    fn lane(&self, worked: &mut bool) -> Result<(), LaneEnd> {
         topics::ensure(self.pipeline.config(), &self.log)?;
         let around = Around {
             pipeline: self.pipeline,
@@ -96,7 +97,10 @@ impl<'a, L: Log, C: Clock> Worker<'a, L, C> {
             clock: &self.clock,
             progress: &self.progress,
         };
-        Lane::join(&around)?.run(|| self.stopped())
+        let mut lane = Lane::join(&around)?;
+        let result = lane.run(|| self.stopped());
+        *worked = lane.has_recovered();
+        result
     }
 
     fn stopped(&self) -> bool {

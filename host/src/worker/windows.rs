@@ -7,7 +7,7 @@ use super::WorkerError;
 use super::contents::Contents;
 use super::steps::{Flow, Rejected, StepError, reject};
 use super::write::{ResultRow, Writing, key_text};
-use crate::log::Outbox;
+use crate::log::{Offset, Outbox};
 use crate::pipeline::Pipeline;
 use crate::pipeline::config::{Output, Window as WindowConfig};
 use crate::pipeline::plan::OutputPlan;
@@ -15,6 +15,9 @@ use crate::plugin::PluginEngine;
 use crate::rows::{Field, FieldType};
 use crate::time::Timestamp;
 use crate::window::{FirstRow, OpenWindows, Slot, Tumbling, Watermarks, Window};
+
+/// How long a key may be. It stands in every result, which has to fit into a record.
+const MAX_KEY_BYTES: usize = 32 << 10;
 
 /// The window step of a pipeline, running.
 pub(super) struct WindowStep {
@@ -92,7 +95,7 @@ impl WindowStep {
         }))
     }
 
-    /// Gathers rows of source partition `partition`. Rows that could not be processed are added to `rejected`, those that
+    /// Gathers rows of source partition `partition`, of which those before `written_to` are read again. Rows that could not be processed are added to `rejected`, those that
     /// came too late to `late`.
     ///
     /// # Errors
@@ -101,10 +104,11 @@ impl WindowStep {
         &mut self,
         flow: &Flow<'_>,
         partition: usize,
+        written_to: Offset,
         rejected: &mut Vec<Rejected>,
         late: &mut Vec<Late>,
     ) -> Result<(), StepError> {
-        let assigned = self.assign(flow, partition, rejected, late);
+        let assigned = self.assign(flow, partition, written_to, rejected, late);
         if assigned.rows.is_empty() {
             return Ok(());
         }
@@ -127,13 +131,23 @@ impl WindowStep {
         &mut self,
         flow: &Flow<'_>,
         partition: usize,
+        written_to: Offset,
         rejected: &mut Vec<Rejected>,
         late: &mut Vec<Late>,
     ) -> Assigned {
         let mut assigned = Assigned::default();
         for row in 0..flow.rows.len {
-            let (record, watermark) = (flow.origin[row], flow.watermarks[row]);
+            let record = flow.origin[row];
+            let offset = flow.batch.offset(record as usize);
             let window = self.assigner.window_of(flow.times[row]);
+            // A row that is read again was judged before, and is judged by the same watermark. One that is new is late
+            // for a window that has fired even if its partition is one that was added, or set back by hand.
+            let judge = if offset < written_to {
+                Timestamp::MIN
+            } else {
+                self.fired
+            };
+            let watermark = flow.watermarks[row].max(judge);
             if window.end <= watermark {
                 // A record of which a map made several rows is late once.
                 if late.last().is_none_or(|last: &Late| last.record != record) {
@@ -145,7 +159,7 @@ impl WindowStep {
                 }
                 continue;
             }
-            // Only rows that are read again after a restart meet a window that has fired without being late.
+            // Read again, and its window has fired with it.
             if window.end <= self.fired {
                 continue;
             }
@@ -160,9 +174,20 @@ impl WindowStep {
                 });
                 continue;
             }
+            if self.key_buffer.len() > MAX_KEY_BYTES {
+                rejected.push(Rejected {
+                    record,
+                    function: Some(self.contents.function()),
+                    reason: format!(
+                        "its key has {} bytes: at most {MAX_KEY_BYTES} are taken",
+                        self.key_buffer.len()
+                    ),
+                });
+                continue;
+            }
             let first = FirstRow {
-                offset: flow.batch.offset(record as usize),
-                watermark,
+                offset,
+                watermark: flow.watermarks[row],
             };
             let slot = self.open.slot(window, &self.key_buffer, partition, first);
             assigned

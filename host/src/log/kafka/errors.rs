@@ -26,6 +26,8 @@ fn is_passing(code: Code) -> bool {
             | Code::ConcurrentTransactions
             | Code::UnstableOffsetCommit
             | Code::Retry
+            // The process slept, or a batch took minutes: the next poll joins the group again.
+            | Code::PollExceeded
     )
 }
 

@@ -29,6 +29,9 @@ use crate::time::Timestamp;
 const POLL_RECORDS: usize = 4_096;
 /// A poll returns when it has this many bytes.
 const POLL_BYTES: usize = 4 << 20;
+/// How long the broker lets a transaction be open. An open transaction holds up every reader of the sink, so a dead host's
+/// must end soon.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one step of a commit may be tried again before its transaction is given up. Above the transaction timeout
 /// that we ask of the broker, so that afterwards the broker has decided.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
@@ -121,10 +124,12 @@ impl KafkaSession {
                     ("message.max.bytes", "67108864"),
                     ("queue.buffering.max.messages", "1000000"),
                     ("compression.type", "lz4"),
-                    // An open transaction holds up every reader of the sink, so a dead host's must end soon.
-                    ("transaction.timeout.ms", "10000"),
                 ],
                 &[
+                    (
+                        "transaction.timeout.ms",
+                        &TRANSACTION_TIMEOUT.as_millis().to_string(),
+                    ),
                     ("transactional.id", &membership.transactional_id),
                     ("enable.idempotence", "true"),
                     // The same partition for the same key as the Java client.
@@ -400,6 +405,20 @@ impl Session for KafkaSession {
     }
 
     fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
+        let begun = Instant::now();
+        match self.commit_once(outbox, offsets) {
+            // The broker ends a transaction that is open for too long by fencing its producer, which then looks as if
+            // somebody had taken over. If somebody has, joining again tells.
+            Err(CommitError::Fenced(why)) if begun.elapsed() >= TRANSACTION_TIMEOUT => {
+                Err(CommitError::Unknown(why))
+            }
+            other => other,
+        }
+    }
+}
+
+impl KafkaSession {
+    fn commit_once(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
         // Before the transaction begins, so there is nothing to abort.
         self.known
             .check(outbox, self.producer.client())

@@ -5,6 +5,7 @@
 //! | 13 | it panics |
 //! | 14 | it never returns |
 //! | 15 | it takes memory without end |
+//! | 16 | it sleeps for an hour |
 //! | below 0 | it refuses the row |
 
 use std::hint::black_box;
@@ -24,6 +25,10 @@ struct Same {
 #[derive(Default)]
 struct Panics;
 
+#[expect(
+    clippy::disallowed_methods,
+    reason = "to see that the host does not let it"
+)]
 #[map]
 impl Map for Panics {
     type Row<'a> = Number;
@@ -34,6 +39,7 @@ impl Map for Panics {
             13 => panic!("13 brings bad luck"),
             14 => run_for_ever(),
             15 => take_all_memory(),
+            16 => std::thread::sleep(std::time::Duration::from_secs(3_600)),
             ..0 => return Err(format!("{n} is below 0").into()),
             _ => out.push(Same { n }),
         }
