@@ -3,12 +3,15 @@
 //! - [`KafkaLog`]: settings, topics and their bounds.
 //! - `session`: a consumer and a transactional producer that work as one.
 //! - `reader` and `writer`: for commands and tests, outside groups and transactions.
+//! - `records`, `contexts`: records in librdkafka's form, and what it calls back.
 //! - `known`: that a topic exists is checked before anything is produced to it.
 //! - `errors`: librdkafka's errors, sorted by what can be done about them.
 
+mod contexts;
 mod errors;
 mod known;
 mod reader;
+mod records;
 mod session;
 mod writer;
 
@@ -17,9 +20,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
-use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use self::errors::log_error;
@@ -205,39 +207,3 @@ impl Log for KafkaLog {
         KafkaWriter::new(self)
     }
 }
-
-/// Passes librdkafka's own messages to our log. A broker that is away is repeated often, so what librdkafka says of
-/// connections is for debugging; the worker itself tells its operator.
-struct Messages;
-
-impl Messages {
-    fn log(level: RDKafkaLogLevel, facility: &str, message: &str) {
-        match level {
-            RDKafkaLogLevel::Emerg
-            | RDKafkaLogLevel::Alert
-            | RDKafkaLogLevel::Critical
-            | RDKafkaLogLevel::Error
-                if facility != "FAIL" && facility != "ERROR" =>
-            {
-                tracing::warn!(target: "librdkafka", facility, "{message}");
-            }
-            _ => tracing::debug!(target: "librdkafka", facility, "{message}"),
-        }
-    }
-}
-
-impl ClientContext for Messages {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Messages::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown) {
-            tracing::warn!(target: "librdkafka", "no broker can be reached, trying again: {reason}");
-        } else {
-            tracing::debug!(target: "librdkafka", %error, "{reason}");
-        }
-    }
-}
-
-impl ConsumerContext for Messages {}

@@ -9,9 +9,10 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
+use super::KafkaLog;
+use super::contexts::Messages;
 use super::errors::log_error;
-use super::session::append;
-use super::{KafkaLog, Messages};
+use super::records::append;
 use crate::log::{Fetched, Log, LogError, Offset, Reader};
 
 /// A poll returns when it has this many records.

@@ -3,27 +3,22 @@
 //! The consumer finds the group's offsets, the producer commits them inside its transactions (KIP-447); the consumer
 //! itself never commits. Everything runs on the caller's thread: librdkafka calls back only inside `poll`.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use rdkafka::Message;
-use rdkafka::client::ClientContext;
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
+use super::contexts::{Deliveries, Group};
 use super::errors::{is_fenced, log_error};
 use super::known::KnownTopics;
-use super::{KafkaLog, Messages, PAUSE, REQUEST_TIMEOUT};
+use super::records::{append, native_record};
+use super::{KafkaLog, PAUSE, REQUEST_TIMEOUT};
 use crate::log::{
     CommitError, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, OutboxRecord,
     Polled, Session, TopicPartition,
 };
-use crate::time::Timestamp;
 
 /// A poll returns when it has this many records, so that a batch stays in the processor's cache.
 const POLL_RECORDS: usize = 4_096;
@@ -35,71 +30,6 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long one step of a commit may be tried again before its transaction is given up. Above the transaction timeout
 /// that we ask of the broker, so that afterwards the broker has decided.
 const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// Learns from librdkafka when partitions come and go.
-#[derive(Default)]
-struct Group {
-    reassigned: AtomicBool,
-}
-
-impl ClientContext for Group {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Messages::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        Messages.error(error, reason);
-    }
-}
-
-impl ConsumerContext for Group {
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Error(error) = rebalance {
-            tracing::warn!(%error, "the group could not be rebalanced");
-        }
-        self.reassigned.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Remembers the first record that the broker did not take.
-#[derive(Default)]
-pub(super) struct Deliveries {
-    failed: Mutex<Option<KafkaError>>,
-}
-
-impl Deliveries {
-    pub(super) fn take_failure(&self) -> Option<KafkaError> {
-        let mut failed = self
-            .failed
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        failed.take()
-    }
-}
-
-impl ClientContext for Deliveries {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        Messages::log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        Messages.error(error, reason);
-    }
-}
-
-impl ProducerContext for Deliveries {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            let mut failed = self
-                .failed
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            failed.get_or_insert_with(|| error.clone());
-        }
-    }
-}
 
 /// A member of a consumer group that commits by transactions.
 pub struct KafkaSession {
@@ -273,52 +203,13 @@ impl KafkaSession {
     }
 }
 
-pub(super) fn native_record<'a>(record: &OutboxRecord<'a>) -> BaseRecord<'a, [u8], [u8]> {
-    // Kafka has no timestamps before 1970, and librdkafka takes 0 for the time now.
-    let mut native = BaseRecord::to(record.topic()).timestamp(record.timestamp().0.max(1));
-    if let Some(partition) = record.partition() {
-        native = native.partition(partition);
-    }
-    if let Some(key) = record.key() {
-        native = native.key(key);
-    }
-    if let Some(value) = record.value() {
-        native = native.payload(value);
-    }
-    if record.headers().len() > 0 {
-        let mut headers = OwnedHeaders::new_with_capacity(record.headers().len());
-        for header in record.headers() {
-            headers = headers.insert(Header {
-                key: header.name,
-                value: Some(header.value),
-            });
-        }
-        native = native.headers(headers);
-    }
-    native
-}
-
-/// Appends a message to the batch of its partition.
-pub(super) fn append(message: &impl Message, into: &mut Fetched) -> usize {
-    let batch = into.batch_mut(message.topic(), message.partition());
-    let timestamp = Timestamp(message.timestamp().to_millis().unwrap_or(-1));
-    let (key, value) = (message.key(), message.payload());
-    batch.push(Offset(message.offset()), timestamp, key, value);
-    key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len)
-}
-
 impl Session for KafkaSession {
     fn poll(&mut self, into: &mut Fetched, wait: Duration) -> Result<Polled, LogError> {
         into.clear();
         let (mut records, mut bytes, mut wait) = (0, 0, wait);
         while records < POLL_RECORDS && bytes < POLL_BYTES {
             let polled = self.consumer.poll(wait);
-            if self
-                .consumer
-                .context()
-                .reassigned
-                .swap(false, Ordering::Relaxed)
-            {
+            if self.consumer.context().take_reassigned() {
                 into.clear();
                 return Ok(Polled::Reassigned);
             }

@@ -6,9 +6,10 @@ use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{BaseProducer, Producer};
 
 use super::KafkaLog;
+use super::contexts::Deliveries;
 use super::errors::log_error;
 use super::known::KnownTopics;
-use super::session::{Deliveries, native_record};
+use super::records::native_record;
 use crate::log::{LogError, Outbox, Writer};
 
 /// How long the broker may take for the records of one call.
