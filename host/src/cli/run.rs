@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use indicatif::MultiProgress;
@@ -32,6 +33,8 @@ pub(super) struct Args {
 }
 
 pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
+    // First of all, so that a signal while components are compiled is an orderly end too.
+    let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
     logs::start(logs, &bars)?;
     let give_up_after = match args.give_up_after.map(Duration::try_from) {
@@ -56,8 +59,8 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
         );
     }
     match open(&pipeline.config().log.place)? {
-        AnyLog::Kafka(log) => work(&pipeline, &engine, log, give_up_after, &bars),
-        AnyLog::Embedded(log) => work(&pipeline, &engine, log, give_up_after, &bars),
+        AnyLog::Kafka(log) => work(&pipeline, &engine, log, stop, give_up_after, &bars),
+        AnyLog::Embedded(log) => work(&pipeline, &engine, log, stop, give_up_after, &bars),
     }
 }
 
@@ -65,10 +68,10 @@ fn work<L: Log>(
     pipeline: &Pipeline,
     engine: &PluginEngine,
     log: L,
+    stop: Arc<AtomicBool>,
     give_up_after: Option<Duration>,
     bars: &MultiProgress,
 ) -> Result<(), Failure> {
-    let stop = signals::stop_flag()?;
     let progress = Arc::new(Progress::new());
     let topics = pipeline.config().source.topics.clone();
     let shown = Shown::start(Arc::clone(&progress), log.clone(), topics, bars)?;
