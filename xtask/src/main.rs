@@ -8,6 +8,7 @@ mod phases;
 mod plugins;
 mod readme;
 mod shell;
+mod simulate;
 mod test;
 mod workspace;
 
@@ -37,6 +38,8 @@ enum Command {
     Kafka(kafka::Args),
     /// Run all tests, those on a real Kafka broker included
     Test(test::Args),
+    /// Run pipelines in a simulated world where everything goes wrong, a run for each seed
+    Simulate(simulate::Args),
     /// See Millstream work, on generated clicks
     Demo(demo::Args),
     /// Run the gate: format, lints, docs, licences, and the tests as the README says
@@ -61,6 +64,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Plugins(args) => plugins::run(&args, &workspace, &shell),
         Command::Kafka(args) => kafka::run(&args, &workspace, &shell),
         Command::Test(args) => test::run(&args, &workspace, &shell),
+        Command::Simulate(args) => simulate::run(&args, &workspace, &shell),
         Command::Demo(args) => demo::run(&args, &workspace, &shell),
         Command::Ci => ci::run(&workspace, &shell),
     }

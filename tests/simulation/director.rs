@@ -1,0 +1,462 @@
+//! A run from beginning to end: writes events, starts and restarts workers, does to them what the dice say, and in the end lets all
+//! be well until everything is settled.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{Scope, ScopedJoinHandle};
+
+use millstream::log::embedded::EmbeddedLog;
+use millstream::log::{Log, TopicPartition};
+use millstream::worker::{Identity, Progress, Worker, WorkerError};
+use rand::RngExt;
+
+use crate::baton::{Crash, DIRECTOR, End, Id, World};
+use crate::broker::{Broker, SESSION_TIMEOUT};
+use crate::clock::SimClock;
+use crate::faults::{Fault, Odds, Tally};
+use crate::judge::judge;
+use crate::mutations::Mutation;
+use crate::oracle::expected;
+use crate::pipelines::{engine, prepared};
+use crate::scenario::{GROUP, REPARTITION, SOURCE, Scenario, written_at};
+use crate::sim_log::SimLog;
+use crate::sim_store::{Disk, SimStores};
+use crate::support::{create, write};
+
+/// How many members a run has over time.
+const MEMBERS: usize = 5;
+/// How long nothing must have been committed for all to be settled.
+const QUIET: u64 = 700;
+/// How long settling may take.
+const PATIENCE: u64 = 300_000;
+
+/// What a run has come to.
+pub(crate) struct Outcome {
+    pub(crate) tally: Tally,
+    /// A digest of the schedule: the same for the same seed.
+    pub(crate) digest: u64,
+    pub(crate) steps: u64,
+    /// What the judge complains of.
+    pub(crate) verdict: Result<(), String>,
+}
+
+/// Runs what `seed` makes of a run.
+pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Outcome {
+    let scenario = Scenario::of(seed);
+    let log = EmbeddedLog::in_memory();
+    create(&log, SOURCE, scenario.partitions, &[]);
+    let world = World::new(scenario.schedule, Broker::new(log.clone()), mutation, is_traced);
+    world.with(|state| {
+        state.odds = scenario.odds.clone();
+        state.tally = scenario.tally.clone();
+        state.disks = vec![Disk::default(); MEMBERS];
+    });
+    world.note(DIRECTOR, || {
+        format!(
+            "seed {seed}: {:?} on {} partitions, {} events, {:?}",
+            scenario.kind,
+            scenario.partitions,
+            scenario.events().count(),
+            scenario.topics
+        )
+    });
+    let world = Arc::new(world);
+    std::thread::scope(|scope| {
+        let mut director = Director {
+            scope,
+            world: Arc::clone(&world),
+            log: log.clone(),
+            scenario: &scenario,
+            members: (0..MEMBERS).map(|number| Member { disk: number, restart_at: None }).collect(),
+            running: Vec::new(),
+            is_calm: false,
+            next_chunk: 0,
+        };
+        director.make_trouble();
+        director.settle();
+        director.stop_all();
+    });
+    let right = expected(&scenario);
+    world.with(|state| Outcome {
+        tally: std::mem::take(&mut state.tally),
+        digest: state.digest,
+        steps: state.steps,
+        verdict: match state.failed.take() {
+            Some(why) => Err(why),
+            None => judge(&scenario, &right, &log, &state.broker, &state.disks),
+        },
+    })
+}
+
+/// One who may run a worker, with a disk that outlives it.
+struct Member {
+    disk: usize,
+    /// When it is started again; `None` if it runs, or is not to.
+    restart_at: Option<u64>,
+}
+
+/// A worker at work.
+struct Running<'s> {
+    id: Id,
+    member: usize,
+    stop: Arc<AtomicBool>,
+    thread: ScopedJoinHandle<'s, ()>,
+    /// Another process came under its name: it is to be fenced.
+    is_superseded: bool,
+}
+
+struct Director<'s, 'e> {
+    scope: &'s Scope<'s, 'e>,
+    world: Arc<World>,
+    log: EmbeddedLog,
+    scenario: &'e Scenario,
+    members: Vec<Member>,
+    running: Vec<Running<'s>>,
+    /// The operator has put the release in place that does not trap.
+    is_calm: bool,
+    next_chunk: usize,
+}
+
+impl<'s> Director<'s, '_> {
+    /// Writes all events, while everything happens that can.
+    fn make_trouble(&mut self) {
+        let mut write_at = 0;
+        self.start(0);
+        loop {
+            let now = self.now();
+            let chunk = self.scenario.chunks.get(self.next_chunk);
+            match chunk {
+                Some((wait, _)) if self.next_chunk == 0 || now >= write_at + wait => {
+                    self.write_chunk();
+                    write_at = now;
+                }
+                Some(_) => {}
+                // Trouble goes on for a while after the last event.
+                None if now > write_at + 2_000 => return,
+                None => {}
+            }
+            self.reap();
+            self.restart();
+            self.act();
+            let wait = self.draw(|rng| rng.random_range(5..120));
+            self.world.pass(DIRECTOR, wait);
+            if self.has_failed() {
+                return;
+            }
+        }
+    }
+
+    /// No more faults: waits until nothing happens any more and everything has been read.
+    fn settle(&mut self) {
+        self.world.with(|state| {
+            state.odds = Odds::default();
+            state.away_until = 0;
+            for member in &self.members {
+                state.disks[member.disk].recover();
+            }
+        });
+        let last = self.scenario.last_workers;
+        for member in self.members.iter_mut().skip(last) {
+            if member.restart_at.take().is_some() {
+                self.world.with(|state| state.tally.count(Fault::NeverCameBack));
+            }
+        }
+        let begun = self.now();
+        while !self.is_settled() {
+            self.reap();
+            for member in 0..last {
+                if !self.runs(member) {
+                    self.start(member);
+                }
+            }
+            self.world.pass(DIRECTOR, 50);
+            let now = self.now();
+            if now > begun + PATIENCE {
+                self.world.fail(|| self.where_it_stands());
+            }
+            if self.has_failed() {
+                return;
+            }
+        }
+    }
+
+    fn stop_all(&mut self) {
+        for running in &self.running {
+            running.stop.store(true, Ordering::Relaxed);
+        }
+        while !self.running.is_empty() {
+            self.world.pass(DIRECTOR, 10);
+            self.reap();
+        }
+    }
+
+    /// Does something to somebody, or not.
+    fn act(&mut self) {
+        let odds = self.world.with(|state| state.odds.clone());
+        if self.happens(odds.kill)
+            && let Some(id) = self.somebody()
+        {
+            self.world.note(DIRECTOR, || format!("kills {id}"));
+            self.world.with(|state| {
+                state.actors[id].killed = true;
+                state.tally.count(Fault::Killed);
+            });
+        }
+        if self.happens(odds.freeze)
+            && let Some(id) = self.somebody()
+        {
+            self.freeze(id);
+        }
+        if self.happens(odds.second) {
+            self.second_process();
+        }
+        if self.happens(odds.join) && self.running.len() < self.scenario.workers {
+            let free: Vec<usize> = (0..MEMBERS).filter(|member| !self.runs(*member)).collect();
+            let member = free[self.draw(|rng| rng.random_range(0..free.len()))];
+            self.world.with(|state| state.tally.count(Fault::Joined));
+            self.start(member);
+        }
+        if self.happens(odds.leave) && self.running.len() > 1 {
+            let at = self.draw(|rng| rng.random_range(0..self.running.len()));
+            self.world.with(|state| state.tally.count(Fault::Left));
+            self.running[at].stop.store(true, Ordering::Relaxed);
+        }
+        if self.happens(odds.outage) {
+            self.world.with(|state| {
+                state.away_until = state.now + state.rng.random_range(10..2_500);
+                state.tally.count(Fault::Outage);
+            });
+        }
+        if self.happens(0.05) {
+            self.world.with(|state| state.disks.iter_mut().for_each(Disk::keep));
+        }
+    }
+
+    /// Lets a worker stand still, mostly for longer than its group waits.
+    fn freeze(&self, id: Id) {
+        self.world.with(|state| {
+            let now = state.now;
+            let span = state.rng.random_range(500..3 * SESSION_TIMEOUT);
+            state.actors[id].frozen_until = now + span;
+            if span > SESSION_TIMEOUT {
+                state.tally.count(Fault::Zombie);
+                state.broker.fell_silent(id, now);
+            }
+        });
+        self.world.note(DIRECTOR, || format!("freezes {id}"));
+    }
+
+    /// Starts a member a second time, on a copy of its disk.
+    fn second_process(&mut self) {
+        let Some(id) = self.somebody() else { return };
+        let Some(at) = self.running.iter().position(|running| running.id == id && !running.is_superseded) else {
+            return;
+        };
+        self.running[at].is_superseded = true;
+        let member = self.running[at].member;
+        let disk = self.world.with(|state| {
+            state.tally.count(Fault::SecondProcess);
+            let copy = state.disks[self.members[member].disk].clone();
+            state.disks.push(copy);
+            state.disks.len() - 1
+        });
+        self.members[member].disk = disk;
+        self.start(member);
+    }
+
+    /// Starts a worker. Something may have happened to its disk in the meantime.
+    fn start(&mut self, member: usize) {
+        let Member { disk, restart_at } = &mut self.members[member];
+        let disk = *disk;
+        *restart_at = None;
+        let suffers = self.world.with(|state| {
+            let odds = (state.odds.store * 3.0).min(1.0);
+            let suffers = state.draw(odds);
+            if suffers {
+                Disk::suffer(state, disk);
+            }
+            suffers
+        });
+        let id = self.world.enter(format!("m{member}.{}", self.world.with(|state| state.actors.len())));
+        self.world.note(id, || format!("starts on disk {disk}{}", if suffers { ", which has suffered" } else { "" }));
+        let log = SimLog {
+            world: Arc::clone(&self.world),
+            me: id,
+            inner: self.log.clone(),
+            topics: self.scenario.topics,
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let world = Arc::clone(&self.world);
+        let told = Arc::clone(&stop);
+        let prepared = prepared(self.scenario.kind_number);
+        let pipeline = match &prepared.calm {
+            Some(calm) if self.is_calm => calm,
+            _ => &prepared.pipeline,
+        };
+        let thread = self.scope.spawn(move || {
+            world.await_turn(id);
+            let clock = SimClock {
+                world: Arc::clone(&world),
+                me: id,
+            };
+            let stores = SimStores {
+                world: Arc::clone(&world),
+                me: id,
+                log: log.clone(),
+                disk,
+            };
+            let identity = Identity {
+                member: format!("m{member}"),
+                give_up_after: None,
+            };
+            let progress = Arc::new(Progress::new());
+            let life = || {
+                let worker = Worker::new(pipeline, engine(), log, clock, stores, identity, progress, told);
+                worker.run()
+            };
+            let end = match catch_unwind(AssertUnwindSafe(life)) {
+                Ok(Ok(())) => End::Stopped,
+                Ok(Err(error)) => End::Failed(error),
+                Err(payload) if payload.is::<Crash>() => End::Crashed,
+                Err(payload) => End::Panicked(text(payload.as_ref())),
+            };
+            world.leave(id, end);
+        });
+        self.world.runs_on(id, thread.thread().clone());
+        self.running.push(Running {
+            id,
+            member,
+            stop,
+            thread,
+            is_superseded: false,
+        });
+    }
+
+    /// Sees who has ended, and what follows from how it did.
+    fn reap(&mut self) {
+        let ended = |running: &Running<'_>| self.world.with(|state| state.actors[running.id].end.take());
+        let mut over = Vec::new();
+        for at in (0..self.running.len()).rev() {
+            if let Some(end) = ended(&self.running[at]) {
+                over.push((self.running.remove(at), end));
+            }
+        }
+        for (running, end) in over {
+            // It has nothing left to do but to return.
+            _ = running.thread.join();
+            self.world.with(|state| state.actors[running.id].end = Some(End::Stopped));
+            let is_fenced = matches!(&end, End::Failed(WorkerError::Fenced(_)));
+            match end {
+                End::Failed(WorkerError::Fenced(_)) if running.is_superseded => {}
+                End::Failed(WorkerError::Plugin { .. }) if prepared(self.scenario.kind_number).calm.is_some() && !self.is_calm => {
+                    self.world.with(|state| state.tally.count(Fault::Trap));
+                    self.is_calm = true;
+                }
+                // It ran the release of before.
+                End::Failed(WorkerError::Plugin { .. }) if self.is_calm => {}
+                End::Failed(error) => {
+                    let member = running.member;
+                    self.world.fail(|| format!("worker m{member} ended: {error}"));
+                }
+                End::Panicked(what) => self.world.fail(|| format!("worker m{} panicked: {what}", running.member)),
+                End::Stopped | End::Crashed => {}
+            }
+            if !is_fenced && !self.runs(running.member) {
+                let now = self.now();
+                let wait = self.draw(|rng| {
+                    let quick = rng.random_range(0..500);
+                    [quick, quick, rng.random_range(0..2 * SESSION_TIMEOUT)][rng.random_range(0..3)]
+                });
+                self.members[running.member].restart_at = Some(now + wait);
+            }
+        }
+    }
+
+    /// Starts those again whose time has come.
+    fn restart(&mut self) {
+        let now = self.now();
+        for member in 0..MEMBERS {
+            let is_due = self.members[member].restart_at.is_some_and(|at| at <= now);
+            if is_due && self.running.len() < self.scenario.workers {
+                self.start(member);
+            }
+        }
+        if self.running.is_empty() && self.members.iter().all(|member| member.restart_at.is_none()) {
+            self.start(0);
+        }
+    }
+
+    fn write_chunk(&mut self) {
+        let (_, events) = &self.scenario.chunks[self.next_chunk];
+        self.next_chunk += 1;
+        self.world.note(DIRECTOR, || format!("writes {} events", events.len()));
+        let at = written_at(self.now());
+        let records = events.iter().map(|event| {
+            let key = event.key.as_ref().map(|key| key.clone().into_bytes());
+            (event.partition, key, event.value.clone(), at)
+        });
+        write(&self.log, SOURCE, records);
+    }
+
+    /// Whether all records have been read, all of it is committed, and nothing happens any more.
+    fn is_settled(&self) -> bool {
+        let (now, committed_at, undecided) = self.world.with(|state| {
+            (state.now, state.broker.committed_at, state.broker.is_undecided())
+        });
+        now > committed_at + QUIET && !undecided && self.behind().is_empty()
+    }
+
+    /// The partitions that have not been read to their ends.
+    fn behind(&self) -> Vec<String> {
+        let mut behind = Vec::new();
+        for topic in [SOURCE, REPARTITION] {
+            let Ok(bounds) = self.log.bounds(topic) else { continue };
+            for (partition, bounds) in (0..).zip(bounds) {
+                let at = TopicPartition::new(topic, partition);
+                let committed = self.log.group_offsets(GROUP, std::slice::from_ref(&at)).unwrap();
+                let committed = committed.first().map(|offset| offset.offset);
+                if committed != Some(bounds.end) {
+                    behind.push(format!("{at} at {committed:?} of {}", bounds.end));
+                }
+            }
+        }
+        behind
+    }
+
+    fn where_it_stands(&self) -> String {
+        format!("it does not settle: {}", self.behind().join(", "))
+    }
+
+    fn runs(&self, member: usize) -> bool {
+        self.running.iter().any(|running| running.member == member)
+    }
+
+    fn somebody(&mut self) -> Option<Id> {
+        let count = self.running.len();
+        (count > 0).then(|| self.running[self.draw(|rng| rng.random_range(0..count))].id)
+    }
+
+    fn now(&self) -> u64 {
+        self.world.with(|state| state.now)
+    }
+
+    fn has_failed(&self) -> bool {
+        self.world.with(|state| state.failed.is_some())
+    }
+
+    fn happens(&self, odds: f64) -> bool {
+        self.world.with(|state| state.draw(odds))
+    }
+
+    fn draw<T>(&self, draw: impl FnOnce(&mut rand_chacha::ChaCha8Rng) -> T) -> T {
+        self.world.with(|state| draw(&mut state.rng))
+    }
+}
+
+/// What a panic said.
+fn text(payload: &(dyn std::any::Any + Send)) -> String {
+    let text = payload.downcast_ref::<String>().cloned();
+    text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
+        .unwrap_or_else(|| "something that is not a text".to_owned())
+}

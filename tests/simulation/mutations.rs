@@ -1,0 +1,183 @@
+//! The simulator's teeth: ways to break the protocol, each done in the wrappers, so that the worker under test is the real
+//! one. For each, the judge must complain.
+
+use std::sync::Arc;
+
+use millstream::log::{CommitError, GroupOffset, Log, Outbox, OutboxRecord, RecordParts, Writer};
+use millstream::state::{Mark, StateKey, TaskState, Write};
+use millstream::time::Timestamp;
+
+use crate::scenario::{CHANGELOG, DEAD, LATE, REPARTITION};
+use crate::sim_log::SimLog;
+
+/// A way to break the protocol.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mutation {
+    /// Offsets are committed before the records, and not with them.
+    OffsetsOutside,
+    /// Dead letters and late rows are written before the transaction.
+    DeadLettersOutside,
+    /// Partials are.
+    PartialsOutside,
+    /// Changes of state are.
+    ChangelogOutside,
+    /// The store has the changes before they are committed.
+    StoreFirst,
+    /// Watermarks stand neither beside offsets nor in the state.
+    WatermarksForgotten,
+    /// What a former owner commits is written all the same.
+    NoFencing,
+    /// A transaction that was aborted counts as done.
+    AbortIsSuccess,
+    /// A commit of which the answer was lost is made again.
+    DoubtRepeated,
+    /// What is undecided counts as aborted.
+    UndecidedIgnored,
+    /// A restore ends before the end of the changelog.
+    RestoreStopsShort,
+    /// What has left a window is not said in the changelog.
+    NoTombstones,
+    /// Deltas are not written.
+    NoDeltas,
+    /// After an abort reading goes on where it was.
+    NoSeek,
+    /// What was fetched before a seek is handed out after it.
+    StaleAfterSeek,
+    /// The store says that it has changes which it does not have.
+    StoreWithoutChanges,
+}
+
+/// All of them, each with the first seed that catches it: found by running
+/// `MILLSTREAM_SIM_HUNT=1 cargo test -p millstream --test simulation hunt -- --ignored --nocapture`.
+pub(crate) const MUTATIONS: [(Mutation, u64); 16] = [
+    (Mutation::OffsetsOutside, 0),
+    (Mutation::DeadLettersOutside, 0),
+    (Mutation::PartialsOutside, 0),
+    (Mutation::ChangelogOutside, 0),
+    (Mutation::StoreFirst, 0),
+    (Mutation::WatermarksForgotten, 0),
+    (Mutation::NoFencing, 0),
+    (Mutation::AbortIsSuccess, 0),
+    (Mutation::DoubtRepeated, 0),
+    (Mutation::UndecidedIgnored, 0),
+    (Mutation::RestoreStopsShort, 0),
+    (Mutation::NoTombstones, 0),
+    (Mutation::NoDeltas, 0),
+    (Mutation::NoSeek, 0),
+    (Mutation::StaleAfterSeek, 0),
+    (Mutation::StoreWithoutChanges, 0),
+];
+
+/// What is committed, after a mutation of it.
+pub(crate) fn rewrite(
+    mutation: Option<Mutation>,
+    outbox: &Outbox,
+    offsets: &[GroupOffset],
+) -> Option<(Outbox, Vec<GroupOffset>)> {
+    let outside = mutation.map(outside).unwrap_or_default();
+    let mut offsets = offsets.to_vec();
+    let outbox = match mutation? {
+        Mutation::WatermarksForgotten => {
+            for offset in &mut offsets {
+                if let Ok(mut mark) = Mark::parse(&offset.metadata) {
+                    mark.watermark = Timestamp::MIN;
+                    offset.metadata = mark.to_json();
+                }
+            }
+            only(outbox, |_| true, true)
+        }
+        Mutation::NoTombstones => only(outbox, |record| record.topic() != CHANGELOG || record.value().is_some(), false),
+        Mutation::NoDeltas => only(outbox, |record| !is_delta(record), false),
+        Mutation::OffsetsOutside => {
+            offsets.clear();
+            outbox.clone()
+        }
+        _ if !outside.is_empty() => only(outbox, |record| !outside.contains(&record.topic()), false),
+        _ => return None,
+    };
+    Some((outbox, offsets))
+}
+
+/// What is written before the transaction, if anything.
+///
+/// # Errors
+/// If the log refuses.
+pub(crate) fn write_outside(log: &SimLog, outbox: &Outbox) -> Result<(), CommitError> {
+    let topics = log.world.mutation.map(outside).unwrap_or_default();
+    let outbox = only(outbox, |record| topics.contains(&record.topic()), false);
+    append(log, &outbox)
+}
+
+/// Writes records outside of any transaction.
+///
+/// # Errors
+/// If the log refuses.
+pub(crate) fn append(log: &SimLog, outbox: &Outbox) -> Result<(), CommitError> {
+    let refused = |error: millstream::log::LogError| CommitError::Refused(error.to_string());
+    let mut writer = log.inner.writer().map_err(refused)?;
+    writer.append(outbox).map_err(refused)
+}
+
+fn outside(mutation: Mutation) -> Vec<&'static str> {
+    match mutation {
+        Mutation::DeadLettersOutside => vec![DEAD, LATE],
+        Mutation::PartialsOutside => vec![REPARTITION],
+        Mutation::ChangelogOutside => vec![CHANGELOG],
+        _ => Vec::new(),
+    }
+}
+
+fn is_delta(record: &OutboxRecord<'_>) -> bool {
+    let key = record.key().filter(|_| record.topic() == CHANGELOG);
+    let is_delta = |key: StateKey| matches!(key, StateKey::Part { write, .. } if write != Write::BASE);
+    record.value().is_some() && key.is_some_and(|key| StateKey::decode(key).is_ok_and(is_delta))
+}
+
+/// Some of the records; without the watermarks in states of tasks where they are to be forgotten.
+fn only(outbox: &Outbox, wanted: impl Fn(&OutboxRecord<'_>) -> bool, forget: bool) -> Outbox {
+    let mut some = Outbox::new();
+    for record in outbox.records().filter(|record| wanted(record)) {
+        let topic: Arc<str> = record.topic().into();
+        let headers: Vec<(&'static str, &[u8])> =
+            record.headers().map(|header| (known(header.name), header.value)).collect();
+        let mut value = record.value().map(<[u8]>::to_vec);
+        let is_state = record.topic() == CHANGELOG
+            && record.key().is_some_and(|key| matches!(StateKey::decode(key), Ok(StateKey::Task)));
+        if forget
+            && is_state
+            && let Some(bytes) = &mut value
+            && let Ok(mut state) = TaskState::decode(bytes)
+        {
+            state.watermarks.clear();
+            bytes.clear();
+            state.encode(bytes);
+        }
+        let parts = RecordParts {
+            partition: record.partition(),
+            timestamp: record.timestamp(),
+            key: record.key(),
+            value: value.as_deref(),
+            headers: &headers,
+        };
+        some.push(&topic, parts);
+    }
+    some
+}
+
+/// The names of headers are fixed texts.
+fn known(name: &str) -> &'static str {
+    const NAMES: [&str; 11] = [
+        "millstream.pipeline",
+        "millstream.topic",
+        "millstream.partition",
+        "millstream.offset",
+        "millstream.reason",
+        "millstream.step",
+        "millstream.plugin",
+        "millstream.digest",
+        "millstream.window_start",
+        "millstream.window_end",
+        "millstream.late_by_ms",
+    ];
+    NAMES.into_iter().find(|known| *known == name).unwrap_or("other")
+}

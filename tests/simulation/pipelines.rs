@@ -1,0 +1,235 @@
+//! The pipelines of which each run draws one. A component is compiled once for all runs.
+
+use std::sync::OnceLock;
+
+use millstream::pipeline::Pipeline;
+use millstream::plugin::PluginEngine;
+
+use crate::support;
+
+/// The size of a window, in milliseconds.
+pub(crate) const WINDOW: i64 = 10_000;
+/// The disorder allowed, in milliseconds.
+pub(crate) const DISORDER: i64 = 2_000;
+
+/// By what rows are gathered apart.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Key {
+    None,
+    Country,
+    /// The record's own: such a window has one stage.
+    Record,
+}
+
+/// What is made of a window.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Function {
+    Visitors,
+    /// How often each page was seen: large, and a row that counts twice shows.
+    Pages,
+    /// The sum of `n`: small, and a row that counts twice shows.
+    Sum,
+    /// All `n` in order.
+    Transcript,
+    /// As [`Function::Visitors`], from all rows.
+    VisitorsByRows,
+}
+
+/// How much a commit holds.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Commit {
+    Wide,
+    Tight,
+}
+
+/// A kind of pipeline.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    pub(crate) function: Function,
+    pub(crate) key: Key,
+    /// Clicks of bots are dropped first.
+    pub(crate) bots: bool,
+    /// Some rows make a function trap.
+    pub(crate) poison: bool,
+    /// The path comes from a map.
+    pub(crate) map: bool,
+    commit: Commit,
+    /// The guest may have little memory.
+    small: bool,
+}
+
+const PLAIN: Kind = Kind {
+    function: Function::Visitors,
+    key: Key::None,
+    bots: false,
+    poison: false,
+    map: false,
+    commit: Commit::Wide,
+    small: false,
+};
+
+/// All kinds.
+pub(crate) const KINDS: [Kind; 15] = [
+    PLAIN,
+    Kind {
+        bots: true,
+        commit: Commit::Tight,
+        small: true,
+        ..PLAIN
+    },
+    Kind {
+        key: Key::Country,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Country,
+        commit: Commit::Tight,
+        bots: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Record,
+        small: true,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Country,
+        map: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Record,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Record,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Transcript,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Transcript,
+        key: Key::Country,
+        bots: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Transcript,
+        key: Key::Record,
+        poison: true,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::VisitorsByRows,
+        key: Key::Country,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Country,
+        poison: true,
+        ..PLAIN
+    },
+];
+
+/// What a kind was prepared to.
+pub(crate) struct Prepared {
+    pub(crate) pipeline: Pipeline,
+    /// The next release, which does not trap.
+    pub(crate) calm: Option<Pipeline>,
+}
+
+/// The engine of all runs.
+pub(crate) fn engine() -> &'static PluginEngine {
+    static ENGINE: OnceLock<PluginEngine> = OnceLock::new();
+    ENGINE.get_or_init(|| PluginEngine::new().unwrap())
+}
+
+/// The pipeline of a kind, by its number.
+pub(crate) fn prepared(number: usize) -> &'static Prepared {
+    static ALL: [OnceLock<Prepared>; KINDS.len()] = [const { OnceLock::new() }; KINDS.len()];
+    ALL[number].get_or_init(|| {
+        let kind = &KINDS[number];
+        let prepare = |calm| support::pipeline(&kind.file(calm), engine());
+        Prepared {
+            pipeline: prepare(false),
+            calm: kind.poison.then(|| prepare(true)),
+        }
+    })
+}
+
+impl Kind {
+    /// The pipeline file.
+    fn file(&self, calm: bool) -> String {
+        let commit = match self.commit {
+            Commit::Wide => "interval = \"100ms\"",
+            Commit::Tight => "interval = \"40ms\", max_rows = 40, max_bytes = \"3KiB\"",
+        };
+        let mut steps = Vec::new();
+        if self.bots {
+            steps.push("filter = \"{plugins}/bot-filter.wasm\"".to_owned());
+        }
+        if self.poison {
+            steps.push(format!(
+                "filter = \"{{plugins}}/fixtures/poison.wasm\"\nconfig = {{ calm = {calm} }}"
+            ));
+        }
+        if self.map {
+            steps.push("map = \"{plugins}/page-view.wasm\"\nkeep = [\"country\"]".to_owned());
+        }
+        let function = match self.function {
+            Function::Visitors => "aggregate = \"{plugins}/unique-visitors.wasm\"",
+            Function::Pages => "aggregate = \"{plugins}/top-pages.wasm\"\nconfig = { k = 1000000 }",
+            Function::Sum => "aggregate = \"{plugins}/fixtures/frozen-aggregate.wasm\"",
+            Function::Transcript => "window_apply = \"{plugins}/fixtures/transcript.wasm\"",
+            Function::VisitorsByRows => "window_apply = \"{plugins}/unique-visitors-window.wasm\"",
+        };
+        let key = match self.key {
+            Key::None => "",
+            Key::Country => "key = \"country\"",
+            Key::Record => "key = \"$key\"",
+        };
+        let memory = if self.small { SMALL_MEMORY } else { "64MiB" };
+        steps.push(format!(
+            "{function}\n{key}\nwindow = {{ tumbling = \"10s\" }}\nlimits = {{ memory = \"{memory}\", call = \"60s\" }}"
+        ));
+        let steps: Vec<String> = steps.iter().map(|step| format!("[[step]]\n{step}\n")).collect();
+        format!(
+            r#"
+            name = "p"
+            log = {{ embedded = "unused", create_topics = true, partitions = 2 }}
+            source = {{ topic = "clicks", event_time = {{ field = "event_time", unit = "ms" }}, allowed_disorder = "2s" }}
+            sink.topic = "sink"
+            dead_letters.topic = "dead"
+            late.topic = "late"
+            commit = {{ {commit} }}
+            {}
+            "#,
+            steps.join("\n")
+        )
+    }
+}
+
+/// So little that accumulators have to be put away.
+const SMALL_MEMORY: &str = "2500KiB";
