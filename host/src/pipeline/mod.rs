@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod plan;
+pub mod stages;
 pub mod topics;
 
 use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};
