@@ -3,6 +3,7 @@
 
 pub mod config;
 pub mod plan;
+pub mod shape;
 pub mod stages;
 pub mod topics;
 

@@ -56,6 +56,13 @@ pub(super) fn begin(
     };
     let mut begin = match parse(committed)? {
         Committed::Start => fresh(committed.offset, true),
+        Committed::Importing => {
+            return Err(WorkerError::Committed {
+                at: at.clone(),
+                what: "an import of its state was not finished: import again, or begin anew with `millstream state reset`"
+                    .to_owned(),
+            });
+        }
         Committed::Mark(mark) => Begin {
             next: committed.offset,
             watermark: mark.watermark,
@@ -278,17 +285,17 @@ mod tests {
     fn a_task_begins_where_it_was_committed_told_or_configured() {
         let fresh = begun(None, bounds(5, 9)).expect("nothing is wrong");
         assert_eq!((fresh.next, fresh.is_new), (Offset(9), true));
-        let told = committed(7, Committed::START);
+        let told = committed(7, &Committed::Start.to_json());
         let told = begun(Some(&told), bounds(5, 9)).expect("nothing is wrong");
         assert_eq!((told.next, told.is_new), (Offset(7), true));
     }
 
     #[test]
     fn records_that_are_gone_are_counted_and_offsets_that_never_were_refused() {
-        let told = committed(2, Committed::START);
+        let told = committed(2, &Committed::Start.to_json());
         let begin = begun(Some(&told), bounds(5, 9)).expect("it goes on with what is left");
         assert_eq!((begin.next, begin.lost), (Offset(5), 3));
-        let told = committed(10, Committed::START);
+        let told = committed(10, &Committed::Start.to_json());
         let refused = begun(Some(&told), bounds(5, 9)).expect_err("the log ends before it");
         assert!(refused.to_string().contains("created again"), "{refused}");
         let foreign = committed(7, "");

@@ -309,7 +309,7 @@ fn page<S: Store>(
             ControlFlow::Continue(())
         })
         .map_err(PageError::Store)?;
-    failed.map_or_else(|| reader.end(), Err).map_err(PageError::Format)?;
+    failed.map_or_else(|| reader.finish(), Err).map_err(PageError::Format)?;
     Ok((keys, is_last))
 }
 

@@ -347,7 +347,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
 
     /// Fires what is due in the windows of a task, committing in between where much is staged. Returns whether all is well:
     /// if not, everything was thrown away.
-    fn fire(&mut self, at: &TopicPartition) -> Result<bool, LaneEnd> {
+    pub(super) fn fire(&mut self, at: &TopicPartition) -> Result<bool, LaneEnd> {
         let OutputPlan::Windows { key, fields, .. } = &self.around.pipeline.plan().output else {
             return Ok(true);
         };

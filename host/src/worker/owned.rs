@@ -324,7 +324,7 @@ impl OwnedWindows {
                 }
             })
             .map_err(WorkerError::from)?;
-        let ended = failed.map_or_else(|| reader.end(), Err);
+        let ended = failed.map_or_else(|| reader.finish(), Err);
         ended.map_err(|error| self.damaged(&error))?;
         let mut layout = Layout::default();
         for part in &parts {

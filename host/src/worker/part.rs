@@ -195,12 +195,12 @@ impl Part<'_> {
                 OutputPlan::Records { key } => {
                     let ty = key.map_or(FieldType::Text, |at| self.pipeline.plan().decoded[at].ty);
                     let found = key_of(*key, ty);
-                    let key = self.key(found, &key_buffer, record);
+                    let key = output_key(self.batch, found, &key_buffer, record);
                     self.writing.record(self.outbox, self.batch, record, key)
                 }
                 OutputPlan::Rows { fields, key } => {
                     let found = key_of(*key, key.map_or(FieldType::Text, |at| fields[at].ty));
-                    let key = self.key(found, &key_buffer, record);
+                    let key = output_key(self.batch, found, &key_buffer, record);
                     let json = RowJson {
                         fields,
                         rows: &flow.rows,
@@ -221,13 +221,18 @@ impl Part<'_> {
         }
         written
     }
+}
 
-    /// The key of an output record: the field's text where a field is the key, else the record's own.
-    fn key<'k>(&'k self, found: Option<bool>, text: &'k [u8], record: usize) -> Option<&'k [u8]> {
-        match found {
-            None => self.batch.key(record),
-            Some(true) => Some(text),
-            Some(false) => None,
-        }
+/// The key of an output record: the field's text where a field is the key, else the record's own.
+fn output_key<'k>(
+    batch: &'k RecordBatch,
+    found: Option<bool>,
+    text: &'k [u8],
+    record: usize,
+) -> Option<&'k [u8]> {
+    match found {
+        None => batch.key(record),
+        Some(true) => Some(text),
+        Some(false) => None,
     }
 }

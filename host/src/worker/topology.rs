@@ -1,13 +1,13 @@
 //! What a pipeline's tasks read and where their state goes: the partitions of its source, the stages that follow from them,
 //! and the topics of the host's own. Found out anew whenever a worker joins.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::WorkerError;
 use crate::log::{Log, LogError, TopicInfo, TopicPartition, TopicSpec};
-use crate::pipeline::config::{Output, PipelineConfig, Window, WindowStepKind};
+use crate::pipeline::config::PipelineConfig;
+use crate::pipeline::shape::shape;
 use crate::pipeline::stages::stages;
 use crate::pipeline::{Pipeline, topics};
 use crate::state::{Shape, Stages};
@@ -22,7 +22,6 @@ const LEAST: usize = 1 << 10;
 
 /// The tasks of a pipeline and where their state goes.
 pub(super) struct Topology {
-    pub(super) stages: Stages,
     pub(super) shape: Shape,
     /// All partitions of the source, topic after topic.
     pub(super) sources: Vec<TopicPartition>,
@@ -63,8 +62,8 @@ impl Topology {
             let at = |partition| TopicPartition::new(Arc::clone(&name), partition);
             sources.extend((0..topic.partitions).map(at));
         }
-        let stages = stages(config, sources.len());
         let count = i32::try_from(sources.len()).unwrap_or(i32::MAX);
+        let stages = stages(config, count);
         let repartition = match stages {
             Stages::None | Stages::One => None,
             Stages::Two => Some(repartition(config, count, &existing, log)?),
@@ -76,7 +75,6 @@ impl Topology {
         };
         Ok(Self {
             shape: shape(pipeline, stages, tasks),
-            stages,
             sources,
             changelog,
             repartition,
@@ -113,8 +111,7 @@ fn changelog<L: Log>(
     log: &L,
 ) -> Result<ChangelogTopic, WorkerError> {
     let name = topics::changelog(config);
-    let settings = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
-    let partitions = ensure(&name, tasks, settings, existing, log)?;
+    let partitions = ensure(&topics::changelog_spec(config, tasks), existing, log)?;
     if partitions != tasks {
         return Err(refused(format!(
             "topic {name} has {partitions} partitions, and the pipeline has {tasks} tasks with state: choose another pipeline name, or \
@@ -145,16 +142,7 @@ fn repartition<L: Log>(
     log: &L,
 ) -> Result<RepartitionTopic, WorkerError> {
     let name = topics::repartition(config);
-    let settings = [
-        ("cleanup.policy", "delete"),
-        // As long as Kafka keeps source records by default: a host that is away for longer loses either.
-        ("retention.ms", "604800000"),
-        // A partial is as large as an accumulator may be.
-        ("max.message.bytes", "67108864"),
-    ];
-    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    let settings = settings.into_iter().map(owned).collect();
-    let partitions = ensure(&name, sources, settings, existing, log)?;
+    let partitions = ensure(&topics::repartition_spec(config, sources), existing, log)?;
     let settings = log.topic_settings(&name)?;
     let policy = settings.get("cleanup.policy").map(String::as_str);
     if policy.is_some_and(|policy| policy != "delete") {
@@ -171,57 +159,19 @@ fn repartition<L: Log>(
 }
 
 /// Makes one of our topics where there is none. Returns how many partitions it has.
-fn ensure<L: Log>(
-    name: &str,
-    partitions: i32,
-    settings: BTreeMap<String, String>,
-    existing: &[TopicInfo],
-    log: &L,
-) -> Result<i32, LogError> {
-    if let Some(topic) = existing.iter().find(|topic| topic.name == name) {
+fn ensure<L: Log>(spec: &TopicSpec, existing: &[TopicInfo], log: &L) -> Result<i32, LogError> {
+    if let Some(topic) = existing.iter().find(|topic| topic.name == spec.name) {
         return Ok(topic.partitions);
     }
-    tracing::info!(topic = name, partitions, "creating a topic");
-    log.create_topic(&TopicSpec {
-        name: name.to_owned(),
-        partitions,
-        settings,
-    })?;
+    tracing::info!(topic = spec.name, partitions = spec.partitions, "creating a topic");
+    log.create_topic(spec)?;
     // Another worker may have been first.
-    let topic = log.topic(name)?;
-    topic.map(|topic| topic.partitions).ok_or_else(|| LogError::NoTopic(name.to_owned()))
+    let topic = log.topic(&spec.name)?;
+    topic
+        .map(|topic| topic.partitions)
+        .ok_or_else(|| LogError::NoTopic(spec.name.clone()))
 }
 
 fn refused(why: String) -> WorkerError {
     WorkerError::Log(LogError::Refused(why))
-}
-
-/// What the pipeline's state depends on.
-fn shape(pipeline: &Pipeline, stages: Stages, partitions: i32) -> Shape {
-    let Output::Windows(step) = &pipeline.config().output else {
-        return Shape::default();
-    };
-    let Window::Tumbling { size, offset } = step.window;
-    let plugin = pipeline.functions().last().map(|function| function.plugin());
-    let (kind, reads) = match step.kind {
-        WindowStepKind::Aggregate => ("aggregate", Vec::new()),
-        WindowStepKind::WindowApply => {
-            let reads = plugin.map(|plugin| plugin.reads()).unwrap_or_default();
-            ("window-apply", reads.iter().map(ToString::to_string).collect())
-        }
-    };
-    Shape {
-        stages,
-        partitions,
-        kind: kind.to_owned(),
-        function: plugin.map(|plugin| plugin.name().to_owned()).unwrap_or_default(),
-        state_version: plugin.map(|plugin| plugin.state_version()).unwrap_or_default(),
-        window: if offset.is_zero() {
-            format!("tumbling {size:?}")
-        } else {
-            format!("tumbling {size:?} offset {offset:?}")
-        },
-        key: step.key.clone().unwrap_or_default(),
-        reads: reads.join(", "),
-    }
 }
