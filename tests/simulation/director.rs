@@ -102,8 +102,8 @@ struct Running<'s> {
     member: usize,
     stop: Arc<AtomicBool>,
     thread: ScopedJoinHandle<'s, ()>,
-    /// Another process came under its name: it is to be fenced.
-    is_superseded: bool,
+    /// There is another process of its name: one of them is to be fenced.
+    is_doubled: bool,
 }
 
 struct Director<'s, 'e> {
@@ -250,10 +250,10 @@ impl<'s> Director<'s, '_> {
     /// Starts a member a second time, on a copy of its disk.
     fn second_process(&mut self) {
         let Some(id) = self.somebody() else { return };
-        let Some(at) = self.running.iter().position(|running| running.id == id && !running.is_superseded) else {
+        let Some(at) = self.running.iter().position(|running| running.id == id) else {
             return;
         };
-        self.running[at].is_superseded = true;
+        self.running[at].is_doubled = true;
         let member = self.running[at].member;
         let disk = self.world.with(|state| {
             state.tally.count(Fault::SecondProcess);
@@ -263,6 +263,10 @@ impl<'s> Director<'s, '_> {
         });
         self.members[member].disk = disk;
         self.start(member);
+        // Whichever joins last fences the other.
+        if let Some(second) = self.running.last_mut() {
+            second.is_doubled = true;
+        }
     }
 
     /// Starts a worker. Something may have happened to its disk in the meantime.
@@ -329,7 +333,7 @@ impl<'s> Director<'s, '_> {
             member,
             stop,
             thread,
-            is_superseded: false,
+            is_doubled: false,
         });
     }
 
@@ -348,7 +352,7 @@ impl<'s> Director<'s, '_> {
             self.world.with(|state| state.actors[running.id].end = Some(End::Stopped));
             let is_fenced = matches!(&end, End::Failed(WorkerError::Fenced(_)));
             match end {
-                End::Failed(WorkerError::Fenced(_)) if running.is_superseded => {}
+                End::Failed(WorkerError::Fenced(_)) if running.is_doubled => {}
                 End::Failed(WorkerError::Plugin { .. }) if prepared(self.scenario.kind_number).calm.is_some() && !self.is_calm => {
                     self.world.with(|state| state.tally.count(Fault::Trap));
                     self.is_calm = true;

@@ -83,7 +83,12 @@ fn places(what: &str, wanted: &[Place], written: &[Record]) -> Result<(), String
     let lost = wanted.iter().find(|place| !found.contains(place));
     let twice = found.windows(2).find(|pair| pair[0] == pair[1]);
     let wrong = found.iter().find(|place| !wanted.contains(place));
-    Err(format!("{what}: lost {lost:?}, twice {twice:?}, wrong {wrong:?}"))
+    let reason = |place: &Place| {
+        let record = written.iter().find(|record| record.origin() == *place);
+        record.map(|record| record.header("millstream.reason").to_owned())
+    };
+    let reason = wrong.and_then(reason);
+    Err(format!("{what}: lost {lost:?}, twice {twice:?}, wrong {wrong:?} ({reason:?})"))
 }
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;

@@ -222,10 +222,11 @@ pub(crate) fn run_to_end_by<L: Log, C: Clock + Clone + Send + Sync>(
     let state = tempfile::tempdir().unwrap();
     let folder = InstanceFolder::claim(state.path(), &pipeline.config().name).unwrap();
     let team = Team::new(pipeline.config().workers, Arc::clone(&stop));
-    let give_up_after = Some(Duration::from_secs(60));
     std::thread::scope(|scope| {
-        let running =
-            scope.spawn(|| team.run(pipeline, engine, log, &clock, &folder, give_up_after));
+        let running = scope.spawn(|| {
+            let give_up_after = Some(Duration::from_secs(60));
+            team.run(pipeline, engine, log, &clock, &folder, give_up_after)
+        });
         while !running.is_finished() {
             let now = team.snapshot();
             let is_read = |(at, end)| now.positions.get(at).is_some_and(|next| next >= end);
