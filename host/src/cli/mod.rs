@@ -13,6 +13,7 @@ mod plugin;
 mod progress;
 mod run;
 mod signals;
+mod state;
 mod topic;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,8 @@ Examples:
                                       fill a topic with clicks to try things on
   millstream topic tail web_clicks --embedded data/log --count 3
                                       look at records of a topic
+  millstream state show pipeline.toml
+                                      where each part of a pipeline stands, and what it holds
   millstream plugin test my-plugin    does a component give what its sample expects
   millstream demo --plugins FOLDER    see it work, without a broker
 
@@ -65,6 +68,8 @@ enum Command {
     Generate(Box<generate::Args>),
     Topic(topic::Args),
     #[command(subcommand)]
+    State(state::Command),
+    #[command(subcommand)]
     Plugin(plugin::Command),
     Completions(completions::Args),
     Demo(demo::Args),
@@ -78,6 +83,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args, &cli.logs),
         Command::Generate(args) => generate::run(&args, &cli.logs),
         Command::Topic(args) => topic::run(&args, &cli.logs),
+        Command::State(command) => state::run(&command, &cli.logs),
         Command::Plugin(command) => plugin::run(&command, &cli.logs),
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args, &cli.logs),
