@@ -5,12 +5,14 @@
 
 pub mod cli;
 pub mod decode;
+pub mod format;
 pub mod generate;
 pub mod log;
 pub mod pipeline;
 pub mod plugin;
 pub mod rows;
 pub mod sample;
+pub mod state;
 pub mod time;
 pub mod window;
 pub mod worker;
