@@ -21,8 +21,8 @@ use millstream::pipeline::shape::shape;
 use millstream::pipeline::{Pipeline, config, topics};
 use millstream::plugin::PluginEngine;
 use millstream::state::{
-    ExchangeWriter, Lineage, Mark, Origin, Shape, Stage, Stages, StateKey, TaskId, TaskState, Write,
-    put_parts,
+    ExchangeWriter, Lineage, Mark, Origin, Shape, Stage, Stages, StateKey, TaskId, TaskState,
+    Write, put_parts,
 };
 use millstream::time::Timestamp;
 use millstream::window::Window;
@@ -181,8 +181,14 @@ fn worked<L: Log>(job: &Job, log: &L) {
             next_write: Write(9),
             fired: Timestamp(MINUTE),
             watermarks: vec![
-                (TopicPartition::new(job.clicks.as_str(), 0), Timestamp(5_000)),
-                (TopicPartition::new(job.clicks.as_str(), 1), Timestamp(7_000)),
+                (
+                    TopicPartition::new(job.clicks.as_str(), 0),
+                    Timestamp(5_000),
+                ),
+                (
+                    TopicPartition::new(job.clicks.as_str(), 1),
+                    Timestamp(7_000),
+                ),
             ],
         };
         let (mut key, mut value) = (Vec::new(), Vec::new());
@@ -269,7 +275,10 @@ fn join<L: Log>(job: &Job, log: &L) -> L::Session {
     let mut fetched = Fetched::new();
     let all = usize::try_from(PARTITIONS * 2).unwrap();
     while session.assignment().len() < all {
-        match session.poll(&mut fetched, Duration::from_millis(100)).unwrap() {
+        match session
+            .poll(&mut fetched, Duration::from_millis(100))
+            .unwrap()
+        {
             Polled::Records | Polled::Assigned(_) => {}
             Polled::Revoked(given_up) | Polled::Lost(given_up) => {
                 session.release(&given_up).unwrap();
@@ -310,11 +319,17 @@ fn is_shown(job: &Job) {
     assert_eq!(first["bytes"], 300);
     assert_eq!(first["changelog_begin"], 0);
     let second = &tasks["final/1"];
-    assert_eq!((&second["windows"], &second["offset"]), (&json!(0), &json!(1)));
+    assert_eq!(
+        (&second["windows"], &second["offset"]),
+        (&json!(0), &json!(1))
+    );
 
     let text = job.said(&["state", "show", "FILE"]);
     let (first, table) = text.split_once('\n').unwrap();
-    assert!(first.starts_with(&format!("pipeline {}: stages two", job.name)), "{text}");
+    assert!(
+        first.starts_with(&format!("pipeline {}: stages two", job.name)),
+        "{text}"
+    );
     assert!(table.starts_with("task "), "{text}");
     assert_eq!(table.lines().count(), 5, "{text}");
 }
@@ -334,11 +349,17 @@ fn is_moved(job: &mut Job, log_table: &str) {
     let done = job.said(&["state", "import", "FILE", "taken.ndjson", "--yes"]);
     assert!(done.contains("done"), "{done}");
     job.said(&["state", "export", "FILE", "again.ndjson"]);
-    assert_eq!(lines(&job.path("taken.ndjson")), lines(&job.path("again.ndjson")));
+    assert_eq!(
+        lines(&job.path("taken.ndjson")),
+        lines(&job.path("again.ndjson"))
+    );
     // Once more over what is there now: a new history, and nothing of the one before.
     job.said(&["state", "import", "FILE", "taken.ndjson", "--yes"]);
     job.said(&["state", "export", "FILE", "third.ndjson"]);
-    assert_eq!(lines(&job.path("taken.ndjson")), lines(&job.path("third.ndjson")));
+    assert_eq!(
+        lines(&job.path("taken.ndjson")),
+        lines(&job.path("third.ndjson"))
+    );
     let task = &job.shown()["final/0"];
     assert!(task["changelog_begin"].as_i64().unwrap() > 0, "{task}");
     assert_eq!(task["keys"], 3);
@@ -386,7 +407,10 @@ fn a_reset_sets_offsets_and_forgets_what_is_on_its_way() {
         let task = &tasks[task];
         assert_eq!(task["offset"], offset, "{task}");
         assert_eq!(task["note"], "begins here at the next run", "{task}");
-        assert!(task["watermark"].is_null() && task["keys"].is_null(), "{task}");
+        assert!(
+            task["watermark"].is_null() && task["keys"].is_null(),
+            "{task}"
+        );
     }
     let nothing = job.refused(4, &["state", "export", "FILE", "taken.ndjson"]);
     assert!(nothing.contains("has not committed anything"), "{nothing}");
@@ -413,10 +437,17 @@ fn a_reset_goes_to_a_time_or_to_offsets() {
 
     let to = format!("{clicks}/0={},other/0=1", RECORDS + 1);
     let refused = job.refused(2, &["state", "reset", "FILE", "--to", &to, "--yes"]);
-    for part in ["has no offset 11", "other/0 is not a partition", "/1 is left out"] {
+    for part in [
+        "has no offset 11",
+        "other/0 is not a partition",
+        "/1 is left out",
+    ] {
         assert!(refused.contains(part), "{refused}");
     }
-    job.refused(2, &["state", "reset", "FILE", "--to", "no-such-file", "--yes"]);
+    job.refused(
+        2,
+        &["state", "reset", "FILE", "--to", "no-such-file", "--yes"],
+    );
     assert_eq!(job.shown()["in/0"]["offset"], 3, "nothing was set");
 }
 
@@ -469,7 +500,10 @@ fn a_pipeline_that_is_running_is_looked_at_and_not_changed() {
         &["state", "import", "FILE", "taken.ndjson", "--yes"],
     ] {
         let refused = job.refused(4, words);
-        assert!(refused.contains(&format!("{}-test-0", job.name)), "{refused}");
+        assert!(
+            refused.contains(&format!("{}-test-0", job.name)),
+            "{refused}"
+        );
     }
     let task = &job.shown()["in/0"];
     assert_eq!(task["offset"], 4);

@@ -49,7 +49,9 @@ impl FromStr for Begin {
 /// Reads `topic/partition=offset`, any number of them, with commas or line ends between. What follows a `#` is a comment.
 pub(in crate::cli) fn listed(text: &str) -> Result<Listed, String> {
     let mut offsets = Listed::new();
-    let uncommented = text.lines().map(|line| line.split('#').next().unwrap_or(""));
+    let uncommented = text
+        .lines()
+        .map(|line| line.split('#').next().unwrap_or(""));
     for entry in uncommented.flat_map(|line| line.split(',')).map(str::trim) {
         if entry.is_empty() {
             continue;
@@ -184,14 +186,8 @@ mod tests {
         let read = |text: &str| text.parse::<Begin>().unwrap();
         assert_eq!(read("earliest"), Begin::Earliest);
         assert_eq!(read("latest"), Begin::Latest);
-        assert_eq!(
-            read("1970-01-01T00:00:01.5Z"),
-            Begin::At(Timestamp(1_500))
-        );
-        assert_eq!(
-            read("1970-01-01T01:00:00+01:00"),
-            Begin::At(Timestamp(0))
-        );
+        assert_eq!(read("1970-01-01T00:00:01.5Z"), Begin::At(Timestamp(1_500)));
+        assert_eq!(read("1970-01-01T01:00:00+01:00"), Begin::At(Timestamp(0)));
         assert_eq!(read("offsets.txt"), Begin::File("offsets.txt".into()));
         let at = |partition| TopicPartition::new("clicks", partition);
         assert_eq!(

@@ -69,7 +69,11 @@ fn import<L: Log>(args: &Args, pipeline: &Pipeline, log: &L) -> Result<(), Failu
     let from = args.from.display();
     let unusable = |why: &dyn std::fmt::Display| Failure::Usage(format!("{from}: {why}"));
     let taken = Taken::read(read(&args.from)?).map_err(|error| unusable(&error))?;
-    let now = shape(pipeline, standing.stages, tasks_with_state(&standing, &taken));
+    let now = shape(
+        pipeline,
+        standing.stages,
+        tasks_with_state(&standing, &taken),
+    );
     let refused = check::refusals(&taken, &standing, &now);
     if !refused.is_empty() {
         return Err(unusable(&refused.join("\n  ")));
@@ -207,7 +211,12 @@ impl<L: Log, C: Clock> Importing<'_, L, C> {
             match &line {
                 Line::Partial { task, key, value } => outbox.push(
                     &repartition,
-                    record(*task, timestamp, key.as_ref().map(|key| &key.0[..]), value.as_ref().map(|value| &value.0[..])),
+                    record(
+                        *task,
+                        timestamp,
+                        key.as_ref().map(|key| &key.0[..]),
+                        value.as_ref().map(|value| &value.0[..]),
+                    ),
                 ),
                 Line::Entry { task, key, value } => outbox.push(
                     &changelog,

@@ -194,7 +194,10 @@ mod tests {
         assert_eq!(may(Some(&Committed::Start.to_json())), Ok(()));
         for begun in ["", r#"{"v":1,"next":3}"#, "something else"] {
             let why = may(Some(begun)).unwrap_err();
-            assert!(why.contains("in/0") && why.contains("millstream state reset"), "{why}");
+            assert!(
+                why.contains("in/0") && why.contains("millstream state reset"),
+                "{why}"
+            );
         }
     }
 
@@ -225,7 +228,10 @@ mod tests {
             show(&moves, done, &mut out).unwrap();
             String::from_utf8(out).unwrap()
         };
-        assert_eq!(shown(false), "in/0  3 -> 0\nnothing has been changed: --yes does it\n");
+        assert_eq!(
+            shown(false),
+            "in/0  3 -> 0\nnothing has been changed: --yes does it\n"
+        );
         assert!(shown(true).ends_with("done: the next run begins there, with nothing known\n"));
     }
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 
 use super::contents::{self, Contents};
 use super::standing::{Standing, Task};
-use crate::cli::place::{AnyLog, open};
 use crate::cli::out::Format;
+use crate::cli::place::{AnyLog, open};
 use crate::cli::{Failure, out};
 use crate::log::{Log, TopicPartition};
 use crate::pipeline::config::{self, PipelineConfig};
@@ -168,7 +168,14 @@ impl Row {
 }
 
 const TITLES: [&str; 8] = [
-    "task", "offset", "lag", "watermark", "changelog", "windows", "keys", "bytes",
+    "task",
+    "offset",
+    "lag",
+    "watermark",
+    "changelog",
+    "windows",
+    "keys",
+    "bytes",
 ];
 
 fn text(standing: &Standing, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {

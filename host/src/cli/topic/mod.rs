@@ -7,8 +7,8 @@ use std::io::{self, Write};
 
 use indicatif::MultiProgress;
 
-use super::place::{AnyLog, Place};
 use super::out::Format;
+use super::place::{AnyLog, Place};
 use super::{Failure, logs, out};
 use crate::log::{Log, TopicInfo};
 

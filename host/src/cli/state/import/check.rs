@@ -25,7 +25,9 @@ pub(super) fn refusals(taken: &Taken, standing: &Standing, now: &Shape) -> Vec<S
     for task in &standing.sources {
         let topic = &*task.at.topic;
         if task.at.partition == 0 && !taken.header.sources.contains_key(topic) {
-            refused.push(format!("{topic} was not read by the pipeline that was exported"));
+            refused.push(format!(
+                "{topic} was not read by the pipeline that was exported"
+            ));
         }
         let at = (topic.to_owned(), task.at.partition);
         let Some((offset, _)) = taken.offsets.get(&at) else {
@@ -93,7 +95,11 @@ mod tests {
         let sources = [("in".to_owned(), 1)].into();
         Taken {
             header: Header::new("p".to_owned(), String::new(), sources, shape),
-            offsets: [(("in".to_owned(), 0), (Offset(offset), Committed::Mark(mark)))].into(),
+            offsets: [(
+                ("in".to_owned(), 0),
+                (Offset(offset), Committed::Mark(mark)),
+            )]
+            .into(),
             finals: [].into(),
             counts: Counts::default(),
         }
@@ -130,13 +136,19 @@ mod tests {
         for good in [10, 15, 20] {
             assert_eq!(refused(&taken(good), &here, "tumbling 1m"), "");
         }
-        assert_eq!(refused(&taken(15), &standing("in", 1, 0), "tumbling 1m"), "");
+        assert_eq!(
+            refused(&taken(15), &standing("in", 1, 0), "tumbling 1m"),
+            ""
+        );
         assert_eq!(
             refused(&taken(9), &here, "tumbling 1m"),
             "in/0: the records from 9 up to 10 have been deleted"
         );
         let beyond = refused(&taken(21), &here, "tumbling 1m");
-        assert!(beyond.starts_with("in/0: it ends at 20, before 21"), "{beyond}");
+        assert!(
+            beyond.starts_with("in/0: it ends at 20, before 21"),
+            "{beyond}"
+        );
     }
 
     #[test]

@@ -8,9 +8,7 @@ use crate::cli::state::file::{Counts, FileError, FileReader, Header, Line};
 use crate::cli::state::standing::Standing;
 use crate::log::{GroupOffset, Offset};
 use crate::pipeline::config::Start;
-use crate::state::{
-    Committed, ExchangeReader, FormatError, PartReader, StateKey, TaskState,
-};
+use crate::state::{Committed, ExchangeReader, FormatError, PartReader, StateKey, TaskState};
 
 /// What stands in the file, but for entries and partials.
 #[derive(Debug)]
@@ -128,7 +126,11 @@ impl Entries {
         if other {
             self.end().map_err(text)?;
         }
-        if self.last.as_ref().is_some_and(|last| (last.0, &last.1) >= (task, &key)) {
+        if self
+            .last
+            .as_ref()
+            .is_some_and(|last| (last.0, &last.1) >= (task, &key))
+        {
             return Err("entries are not in the order of their tasks and keys".to_owned());
         }
         match StateKey::decode(&key).map_err(text)? {
