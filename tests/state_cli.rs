@@ -327,7 +327,7 @@ fn is_shown(job: &Job) {
     let text = job.said(&["state", "show", "FILE"]);
     let (first, table) = text.split_once('\n').unwrap();
     assert!(
-        first.starts_with(&format!("pipeline {}: stages two", job.name)),
+        first.starts_with(&format!("pipeline {}: two stages", job.name)),
         "{text}"
     );
     assert!(table.starts_with("task "), "{text}");

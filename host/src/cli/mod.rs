@@ -67,8 +67,7 @@ enum Command {
     Check(check::Args),
     Generate(Box<generate::Args>),
     Topic(topic::Args),
-    #[command(subcommand)]
-    State(state::Command),
+    State(state::Args),
     #[command(subcommand)]
     Plugin(plugin::Command),
     Completions(completions::Args),
@@ -83,7 +82,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args, &cli.logs),
         Command::Generate(args) => generate::run(&args, &cli.logs),
         Command::Topic(args) => topic::run(&args, &cli.logs),
-        Command::State(command) => state::run(&command, &cli.logs),
+        Command::State(args) => state::run(&args, &cli.logs),
         Command::Plugin(command) => plugin::run(&command, &cli.logs),
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args, &cli.logs),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use crate::cli::Failure;
 use crate::log::{Bounds, Log, LogError, Offset, TopicPartition};
@@ -103,7 +104,8 @@ impl Begin {
 }
 
 fn partitions<T>(topic: &str, of: Vec<T>) -> impl Iterator<Item = (TopicPartition, T)> {
-    let at = |(partition, of)| (TopicPartition::new(topic, partition), of);
+    let topic: Arc<str> = topic.into();
+    let at = move |(partition, of)| (TopicPartition::new(Arc::clone(&topic), partition), of);
     (0..).zip(of).map(at)
 }
 

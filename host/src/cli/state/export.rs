@@ -13,7 +13,7 @@ use crate::log::{Log, TopicPartition};
 use crate::pipeline::config::{self, PipelineConfig};
 use crate::pipeline::topics;
 use crate::state::{
-    Committed, MemoryStore, Shape, Stages, StateKey, Store, StoreError, TaskId, all_parts,
+    Committed, MemoryStore, Shape, StateKey, Store, StoreError, TaskId, all_parts,
 };
 use crate::time::{Clock, SystemClock};
 
@@ -275,6 +275,7 @@ fn entries<W: Write>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::state::Stages;
     use crate::log::{Bounds, GroupOffset, Offset};
 
     fn standing(offset: i64, source_end: i64, changelog_end: i64) -> Standing {

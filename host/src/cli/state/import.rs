@@ -19,7 +19,7 @@ use super::{end_dead, set_offsets};
 use crate::cli::place::{AnyLog, open};
 use crate::cli::{Failure, out};
 use crate::log::{
-    Bounds, GroupOffset, Log, LogError, Offset, Outbox, RecordParts, TopicPartition, Writer,
+    Bounds, GroupOffset, Log, LogError, Outbox, RecordParts, TopicPartition, Writer,
 };
 use crate::pipeline::config;
 use crate::pipeline::shape::shape;

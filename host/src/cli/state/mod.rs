@@ -19,17 +19,23 @@ pub(super) use begin::Begin;
 pub(super) use reset::begin;
 
 /// Look at the state of a pipeline, move it, or begin anew
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
 #[derive(Debug, clap::Subcommand)]
-pub(super) enum Command {
+enum Command {
     Show(show::Args),
     Export(export::Args),
     Import(import::Args),
     Reset(reset::Args),
 }
 
-pub(super) fn run(command: &Command, logs: &logs::Options) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
     logs::start(logs, &MultiProgress::new())?;
-    match command {
+    match &args.command {
         Command::Show(args) => show::run(args),
         Command::Export(args) => export::run(args),
         Command::Import(args) => import::run(args),

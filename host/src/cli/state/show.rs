@@ -13,7 +13,7 @@ use crate::cli::{Failure, out};
 use crate::log::{Log, TopicPartition};
 use crate::pipeline::config::{self, PipelineConfig};
 use crate::pipeline::topics;
-use crate::state::{Committed, Mark, MemoryStore};
+use crate::state::{Committed, Mark, MemoryStore, Stages};
 use crate::time::{SystemClock, Timestamp};
 
 /// Show where each task of a pipeline stands and what it holds
@@ -149,7 +149,7 @@ impl Row {
         let state = self.mark.as_ref().and_then(|mark| mark.state.as_ref());
         json!({
             "pipeline": standing.group,
-            "stages": standing.stages.to_string(),
+            "stages": standing.stages,
             "members": standing.members,
             "topic": *self.at.topic,
             "partition": self.at.partition,
@@ -179,14 +179,19 @@ const TITLES: [&str; 8] = [
 ];
 
 fn text(standing: &Standing, rows: &[Row], out: &mut dyn Write) -> io::Result<()> {
+    let stages = match standing.stages {
+        Stages::None => "no state",
+        Stages::One => "one stage",
+        Stages::Two => "two stages",
+    };
     let members = match standing.members.len() {
         0 => "not running".to_owned(),
         _ => format!("run by {}", standing.members.join(", ")),
     };
     writeln!(
         out,
-        "pipeline {}: stages {}, {members}",
-        standing.group, standing.stages
+        "pipeline {}: {stages}, {members}",
+        standing.group
     )?;
     let mut table = vec![TITLES.map(str::to_owned)];
     table.extend(rows.iter().map(Row::cells));

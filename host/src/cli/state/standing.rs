@@ -1,5 +1,6 @@
 //! Where a pipeline stands: its tasks, what its group has committed for each, and what the log still has.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cli::Failure;
@@ -150,8 +151,9 @@ impl Standing {
 }
 
 fn tasks(topic: &str, bounds: Vec<Bounds>) -> impl Iterator<Item = Task> {
-    (0..).zip(bounds).map(|(partition, bounds)| Task {
-        at: TopicPartition::new(topic, partition),
+    let topic: Arc<str> = topic.into();
+    (0..).zip(bounds).map(move |(partition, bounds)| Task {
+        at: TopicPartition::new(Arc::clone(&topic), partition),
         bounds,
         committed: None,
     })

@@ -6,7 +6,6 @@ mod golden;
 mod model;
 mod space;
 mod suite;
-mod throwaway;
 
 use std::path::Path;
 
