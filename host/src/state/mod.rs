@@ -7,7 +7,7 @@
 //! - [`TaskId`], [`Position`]: whose state it is, and how far the local copy has come.
 //! - [`StateKey`], [`TaskState`], [`put_parts`]: the records of the changelog, which are the entries of the store.
 //! - [`ExchangeWriter`], [`ExchangeReader`]: partials on their way from one stage to the next.
-//! - [`Mark`], [`Shape`]: what stands beside a committed offset, so that the next owner knows what to trust.
+//! - [`Mark`], [`Committed`], [`Shape`]: what stands beside a committed offset, so that the next owner knows what to trust.
 //! - [`Store`] with [`DiskStore`] and its twin [`MemoryStore`]: the local copy.
 //! - [`InstanceFolder`]: where on the disk it is, and who this process is.
 //!
