@@ -46,6 +46,11 @@ pub(crate) fn expected(scenario: &Scenario) -> Expected {
                 expected.dead.push(place);
                 continue;
             };
+            if scenario.kind.key == Key::Country && country.is_none() {
+                // A field that a step needs is missing: this row is not decoded either.
+                expected.dead.push(place);
+                continue;
+            }
             latest = latest.max(Some(*at));
             if scenario.kind.bots && *is_bot || *is_poison {
                 continue;

@@ -1,12 +1,11 @@
 //! The disk of a simulated member, and the store on it: the twin in memory of the real one. It survives crashes of its worker,
 //! and has accidents of its own.
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use millstream::log::{Log, Offset, OutboxRecord};
 use millstream::state::{
-    Change, Lineage, MemoryStore, Position, Slice, Stage, StateKey, Store, StoreError, TaskId,
+    Change, Lineage, MemoryStore, Position, Slice, Stage, StateKey, Store, StoreError, TaskId, Visit,
 };
 use millstream::time::Timestamp;
 use millstream::worker::Stores;
@@ -272,7 +271,7 @@ impl Store for SimStore {
         task: TaskId,
         from: &[u8],
         to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         self.read(|store| store.scan(task, from, to, visit))
     }
