@@ -123,7 +123,7 @@ impl Contents {
                 is_filled: false,
                 is_dirty: false,
                 stored: if is_cold {
-                    Stored::Unknown(0)
+                    Stored::Unknown(Vec::new())
                 } else {
                     Stored::Known(Layout::default())
                 },

@@ -169,8 +169,8 @@ impl OwnedWindows {
                     slot
                 }
             };
-            let is_complete = matches!(contents.held(slot).stored, Stored::Known(_));
-            let stored = due.stored.iter().filter(|_| !is_complete);
+            let at_hand = &contents.held(slot).stored;
+            let stored = due.stored.iter().filter(|(write, ..)| at_hand.lacks(*write));
             for (_, _, bytes) in stored {
                 slots.push(slot);
                 parts.push(bytes.as_slice());

@@ -68,8 +68,8 @@ impl Layout {
 pub(super) enum Stored {
     /// These records, and all that they hold is at hand too.
     Known(Layout),
-    /// There may be more than is at hand. So many deltas have been written beside it since it was taken to hand.
-    Unknown(usize),
+    /// There may be more than is at hand. These deltas were written from what is at hand, and so hold nothing new to it.
+    Unknown(Vec<Write>),
 }
 
 /// How a change is written.
@@ -86,7 +86,12 @@ pub(super) enum How {
 impl Stored {
     /// Whether the store's part has to be brought back before the next write, so that it can be folded.
     pub(super) fn wants_folding(&self) -> bool {
-        matches!(self, Stored::Unknown(writes) if *writes >= FOLD)
+        matches!(self, Stored::Unknown(writes) if writes.len() >= FOLD)
+    }
+
+    /// Whether a stored write holds what is not at hand.
+    pub(super) fn lacks(&self, write: Write) -> bool {
+        matches!(self, Stored::Unknown(writes) if !writes.contains(&write))
     }
 
     /// How a change is written whose delta has `delta` bytes.
@@ -148,9 +153,18 @@ mod tests {
 
     #[test]
     fn what_is_not_all_at_hand_cannot_be_written_whole() {
-        assert_eq!(Stored::Unknown(1_000).how(1), How::Delta);
-        assert!(!Stored::Unknown(15).wants_folding());
-        assert!(Stored::Unknown(16).wants_folding());
+        let unknown = |writes| Stored::Unknown((1..=writes).map(Write).collect());
+        assert_eq!(unknown(1_000).how(1), How::Delta);
+        assert!(!unknown(15).wants_folding());
+        assert!(unknown(16).wants_folding());
+    }
+
+    #[test]
+    fn what_was_written_from_what_is_at_hand_is_not_lacking() {
+        let unknown = Stored::Unknown(vec![Write(7), Write(9)]);
+        assert!(unknown.lacks(Write::BASE) && unknown.lacks(Write(8)));
+        assert!(!unknown.lacks(Write(7)) && !unknown.lacks(Write(9)));
+        assert!(!Stored::Known(layout(20, &[20])).lacks(Write(1)), "all of it is at hand");
     }
 
     #[test]

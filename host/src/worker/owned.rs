@@ -272,8 +272,8 @@ impl OwnedWindows {
         let is_aggregate = contents.is_aggregate();
         contents.wrote(slot, |stored| match stored {
             // The rows of a window-apply are no longer at hand.
-            _ if !is_aggregate => *stored = Stored::Unknown(0),
-            Stored::Unknown(writes) => *writes += 1,
+            _ if !is_aggregate => *stored = Stored::Unknown(Vec::new()),
+            Stored::Unknown(writes) => writes.push(write),
             Stored::Known(layout) => {
                 if how == How::Whole {
                     *layout = Layout::default();
@@ -330,7 +330,9 @@ impl OwnedWindows {
         for part in &parts {
             layout.wrote(part.write, part.chunks, part.bytes.len());
         }
-        let bytes: Vec<&[u8]> = parts.iter().map(|part| part.bytes.as_slice()).collect();
+        let stored = &contents.held(slot).stored;
+        let lacking = parts.iter().filter(|part| stored.lacks(part.write));
+        let bytes: Vec<&[u8]> = lacking.map(|part| part.bytes.as_slice()).collect();
         contents.bring_back(slot, &bytes, layout)
     }
 
