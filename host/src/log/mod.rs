@@ -112,6 +112,16 @@ pub struct GroupOffset {
     pub metadata: String,
 }
 
+/// How a session's commits are made.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Delivery {
+    /// Records and offsets in one transaction: both or neither.
+    ExactlyOnce,
+    /// Records are produced and acknowledged first, and offsets committed after them, without a transaction: a crash between
+    /// the two writes the records again.
+    AtLeastOnce,
+}
+
 /// How a worker takes part in a log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Membership {

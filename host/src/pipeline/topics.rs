@@ -1,11 +1,35 @@
-//! The topics of a pipeline: that its source exists, and that there is somewhere to write.
+//! The topics of a pipeline: what they are called, that its source exists, and that there is somewhere to write.
 
 use std::collections::BTreeMap;
 
 use super::config::{Output, PipelineConfig};
 use crate::log::{Log, LogError, TopicSpec};
 
-/// The topics that a pipeline writes to: sink, dead letters and, with a window, late rows.
+/// The topic of the changes to a pipeline's state: compacted, with a partition for each task that has state.
+pub fn changelog(config: &PipelineConfig) -> String {
+    name_of("changelog", &config.name)
+}
+
+/// The topic through which partials reach the tasks that settle windows.
+pub fn repartition(config: &PipelineConfig) -> String {
+    name_of("repartition", &config.name)
+}
+
+/// The topic that says which members a group has ever had: compacted, with one partition.
+pub fn members(group: &str) -> String {
+    name_of("members", group)
+}
+
+/// The names of all topics that Millstream keeps for a pipeline of this name, whether or not it has them.
+pub fn own(pipeline: &str) -> [String; 3] {
+    ["changelog", "repartition", "members"].map(|what| name_of(what, pipeline))
+}
+
+fn name_of(what: &str, pipeline: &str) -> String {
+    format!("{pipeline}-{what}")
+}
+
+/// The topics that a pipeline writes its results to: sink, dead letters and, with a window, late rows.
 pub fn written(config: &PipelineConfig) -> Vec<&str> {
     let late = match &config.output {
         Output::Rows { .. } => None,

@@ -11,15 +11,17 @@ use super::defaults;
 use super::error::Finding;
 use super::kafka::KafkaSettings;
 use super::model::{
-    CommitConfig, LogConfig, LogPlace, Output, PipelineConfig, SourceConfig, WindowStep,
+    CommitConfig, LogConfig, LogPlace, Output, PipelineConfig, SourceConfig, StateConfig,
+    WindowStep,
 };
 use super::steps::{self, WindowedFunction};
 use super::tables::{
-    At, CommitTable, EventTimeValue, LateTable, LogTable, PipelineTable, SourceTable,
+    At, CommitTable, EventTimeValue, LateTable, LogTable, PipelineTable, SourceTable, StateTable,
 };
 use super::variables::Substituted;
 use super::written::{FieldPath, TopicName};
 use crate::decode::EventTime;
+use crate::pipeline::topics;
 
 /// The pipeline that the file describes.
 pub(super) fn pipeline(
@@ -41,19 +43,22 @@ pub(super) fn pipeline(
     match (log, source, output) {
         (Some(log), Some(source), Some(output)) if findings.is_empty() => Ok(PipelineConfig {
             name: table.name.0.0,
+            workers: table.workers.map_or(defaults::WORKERS, |workers| workers.0),
             log,
             source,
             steps,
             output,
             sink_topic: table.sink.topic.into_inner().0.0,
             dead_letter_topic: table.dead_letters.topic.into_inner().0.0,
+            state: state(table.state),
             commit: commit(&table.commit),
         }),
         _ => Err(findings),
     }
 }
 
-/// A topic is read or written for one purpose: a sink that is also a source would feed the pipeline its own results.
+/// A topic is read or written for one purpose: a sink that is also a source would feed the pipeline its own results, and
+/// what Millstream keeps for itself is nobody else's.
 fn topics_have_one_role(table: &PipelineTable, findings: &mut Vec<Finding>) {
     let source = table.source.get_ref();
     let listed = source.topics.iter().flat_map(|list| list.get_ref());
@@ -69,9 +74,20 @@ fn topics_have_one_role(table: &PipelineTable, findings: &mut Vec<Finding>) {
         ])
         .chain(late.map(|topic| ("late.topic", topic)));
 
+    let own = topics::own(&table.name.0.0);
     let mut first_key: BTreeMap<&str, &str> = BTreeMap::new();
     for (key, topic) in all {
         let name = topic.get_ref().0.0.as_str();
+        if own.iter().any(|own| own == name) {
+            findings.push(
+                Finding::new(
+                    topic.span(),
+                    "this topic is one that Millstream keeps for the pipeline itself",
+                )
+                .hint("give the topic another name, or the pipeline"),
+            );
+            continue;
+        }
         match first_key.get(name) {
             None => {
                 first_key.insert(name, key);
@@ -231,6 +247,14 @@ fn output(
     }
 }
 
+fn state(table: StateTable) -> StateConfig {
+    StateConfig {
+        folder: table
+            .folder
+            .map_or_else(|| defaults::STATE_FOLDER.into(), |folder| folder.0),
+    }
+}
+
 fn commit(table: &CommitTable) -> CommitConfig {
     let defaults = defaults::COMMIT;
     CommitConfig {
@@ -240,5 +264,6 @@ fn commit(table: &CommitTable) -> CommitConfig {
             .as_ref()
             .map_or(defaults.max_rows, |rows| rows.0.unsigned_abs()),
         max_bytes: table.max_bytes.as_ref().map_or(defaults.max_bytes, |b| b.0),
+        delivery: table.delivery.as_ref().map_or(defaults.delivery, |d| d.0),
     }
 }

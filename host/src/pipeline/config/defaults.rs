@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::model::{CommitConfig, Limits, Start};
+use super::model::{CommitConfig, Delivery, Limits, Start};
 use crate::decode::{EventTime, Format};
+
+/// `workers`.
+pub const WORKERS: usize = 1;
 
 /// `source.format`.
 pub const FORMAT: Format = Format::Json;
@@ -37,9 +40,13 @@ pub const LIMITS: Limits = Limits {
 /// `step.window.offset`.
 pub const WINDOW_OFFSET: Duration = Duration::ZERO;
 
+/// `state.folder`.
+pub const STATE_FOLDER: &str = ".millstream";
+
 /// `commit`.
 pub const COMMIT: CommitConfig = CommitConfig {
     interval: Duration::from_millis(100),
     max_rows: 100_000,
     max_bytes: ByteSize::mib(16),
+    delivery: Delivery::ExactlyOnce,
 };

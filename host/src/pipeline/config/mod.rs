@@ -32,8 +32,9 @@ use toml::de::DeTable;
 pub use error::{ConfigError, Mistake, Position};
 pub use kafka::KafkaSettings;
 pub use model::{
-    CommitConfig, FunctionConfig, FunctionSettings, Limits, LogConfig, LogPlace, Output,
-    PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, Window, WindowStep, WindowStepKind,
+    CommitConfig, Delivery, FunctionConfig, FunctionSettings, Limits, LogConfig, LogPlace, Output,
+    PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, StateConfig, Window, WindowStep,
+    WindowStepKind,
 };
 
 use error::Finding;

@@ -10,13 +10,16 @@ use serde_json::{Map, Value};
 
 use super::kafka::KafkaSettings;
 use crate::decode::{EventTime, Format};
+pub use crate::log::Delivery;
 
 /// One pipeline.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PipelineConfig {
-    /// Its name, which is also that of its consumer group and begins its transactional ids: 1 to 64 lower-case letters,
-    /// digits and hyphens.
+    /// Its name, which is also that of its consumer group and begins its transactional ids and the names of the topics that
+    /// Millstream keeps for it: 1 to 64 lower-case letters, digits and hyphens.
     pub name: String,
+    /// How many threads of one process run it: 1 to 256.
+    pub workers: usize,
     /// Where its topics are.
     pub log: LogConfig,
     /// What it reads.
@@ -29,7 +32,9 @@ pub struct PipelineConfig {
     pub sink_topic: String,
     /// The topic of the records that could not be processed.
     pub dead_letter_topic: String,
-    /// When staged work is committed.
+    /// Where state is kept on disk.
+    pub state: StateConfig,
+    /// When and how staged work is committed.
     pub commit: CommitConfig,
 }
 
@@ -40,6 +45,7 @@ impl PipelineConfig {
         if let LogPlace::Embedded(path) = &mut self.log.place {
             *path = folder.join(&*path);
         }
+        self.state.folder = folder.join(&self.state.folder);
         let window_function = match &mut self.output {
             Output::Rows { .. } => None,
             Output::Windows(step) => Some(&mut step.function),
@@ -205,7 +211,14 @@ pub struct Limits {
     pub call: Duration,
 }
 
-/// `[commit]`: a commit is due when the first of these is reached.
+/// `[state]`: the local copy of what windows hold. The log has the truth.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct StateConfig {
+    /// The folder. Several pipelines and processes may share it.
+    pub folder: PathBuf,
+}
+
+/// `[commit]`: a commit is due when the first of interval, rows and bytes is reached.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct CommitConfig {
     /// Time since the last one.
@@ -214,4 +227,6 @@ pub struct CommitConfig {
     pub max_rows: u32,
     /// Bytes staged for it.
     pub max_bytes: ByteSize,
+    /// What a crash in the middle of one may do.
+    pub delivery: Delivery,
 }

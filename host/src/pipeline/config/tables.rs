@@ -15,9 +15,10 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::kafka::Setting;
-use super::model::Start;
+use super::model::{Delivery, Start};
 use super::written::{
-    Count, FieldPath, GuestMemory, PipelineName, PositiveDuration, StepName, TopicName, Written,
+    Count, FieldPath, GuestMemory, PipelineName, PositiveDuration, StepName, TopicName, Workers,
+    Written,
 };
 use crate::decode::{Format, TimeUnit};
 
@@ -29,6 +30,7 @@ pub(super) type At<T> = Spanned<Written<T>>;
 #[serde(deny_unknown_fields, expecting = "a table")]
 pub(super) struct PipelineTable {
     pub(super) name: Written<PipelineName>,
+    pub(super) workers: Option<Workers>,
     pub(super) log: Spanned<LogTable>,
     pub(super) source: Spanned<SourceTable>,
     #[serde(default)]
@@ -36,6 +38,8 @@ pub(super) struct PipelineTable {
     pub(super) sink: SinkTable,
     pub(super) dead_letters: DeadLettersTable,
     pub(super) late: Option<Spanned<LateTable>>,
+    #[serde(default)]
+    pub(super) state: StateTable,
     #[serde(default)]
     pub(super) commit: CommitTable,
 }
@@ -167,6 +171,13 @@ pub(super) struct LateTable {
     pub(super) topic: At<TopicName>,
 }
 
+/// `[state]`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, expecting = "a table")]
+pub(super) struct StateTable {
+    pub(super) folder: Option<Written<PathBuf>>,
+}
+
 /// `[commit]`.
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, expecting = "a table")]
@@ -174,4 +185,5 @@ pub(super) struct CommitTable {
     pub(super) interval: Option<Written<PositiveDuration>>,
     pub(super) max_rows: Option<Count>,
     pub(super) max_bytes: Option<Written<ByteSize>>,
+    pub(super) delivery: Option<Written<Delivery>>,
 }

@@ -12,7 +12,7 @@ use bytesize::ByteSize;
 use jiff::SignedDuration;
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
 
-use super::model::Start;
+use super::model::{Delivery, Start};
 use crate::decode::{Format, TimeUnit};
 
 /// A value that the file writes as a string.
@@ -206,32 +206,62 @@ impl FromText for Start {
     }
 }
 
+impl FromText for Delivery {
+    const EXPECTED: &'static str = "one of \"exactly-once\", \"at-least-once\"";
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "exactly-once" => Some(Delivery::ExactlyOnce),
+            "at-least-once" => Some(Delivery::AtLeastOnce),
+            _ => None,
+        }
+    }
+}
+
 /// How many there are of something: at least one.
 pub(super) struct Count(pub(super) i32);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Number;
+        deserializer.deserialize_i64(UpTo(i32::MAX)).map(Count)
+    }
+}
 
-        impl Visitor<'_> for Number {
-            type Value = Count;
+/// How many threads run a pipeline: more than any machine has use for is a slip.
+pub(super) struct Workers(pub(super) usize);
 
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, "a whole number from 1 to {}", i32::MAX)
-            }
+impl Workers {
+    /// The most there can be.
+    pub(super) const MOST: i32 = 256;
+}
 
-            fn visit_i64<E: Error>(self, number: i64) -> Result<Count, E> {
-                match i32::try_from(number) {
-                    Ok(count @ 1..) => Ok(Count(count)),
-                    _ => Err(E::custom(format_args!(
-                        "expected a whole number from 1 to {}",
-                        i32::MAX
-                    ))),
-                }
-            }
+impl<'de> Deserialize<'de> for Workers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let workers = deserializer.deserialize_i64(UpTo(Self::MOST))?;
+        usize::try_from(workers)
+            .map(Workers)
+            .map_err(D::Error::custom)
+    }
+}
+
+/// Reads a whole number from 1 to this one.
+struct UpTo(i32);
+
+impl Visitor<'_> for UpTo {
+    type Value = i32;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a whole number from 1 to {}", self.0)
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<i32, E> {
+        match i32::try_from(number) {
+            Ok(count @ 1..) if count <= self.0 => Ok(count),
+            _ => Err(E::custom(format_args!(
+                "expected {}",
+                &self as &dyn serde::de::Expected
+            ))),
         }
-
-        deserializer.deserialize_i64(Number)
     }
 }
 

@@ -10,7 +10,7 @@ use super::super::{
     ConfigError, LogPlace, Output, PipelineConfig, load, parse,
     tables::{
         CommitTable, DeadLettersTable, EventTimeTable, LateTable, LimitsTable, LogTable,
-        PipelineTable, SinkTable, SourceTable, StepTable, WindowTable,
+        PipelineTable, SinkTable, SourceTable, StateTable, StepTable, WindowTable,
     },
 };
 use super::ROWS;
@@ -69,7 +69,7 @@ fn the_alternatives_in_the_reference_are_accepted() {
 
 #[test]
 fn every_key_is_in_the_reference() {
-    let tables: [(&str, Vec<&str>); 11] = [
+    let tables: [(&str, Vec<&str>); 12] = [
         ("", keys_of::<PipelineTable>()),
         ("[log]", keys_of::<LogTable>()),
         ("[source]", keys_of::<SourceTable>()),
@@ -80,6 +80,7 @@ fn every_key_is_in_the_reference() {
         ("[sink]", keys_of::<SinkTable>()),
         ("[dead_letters]", keys_of::<DeadLettersTable>()),
         ("[late]", keys_of::<LateTable>()),
+        ("[state]", keys_of::<StateTable>()),
         ("[commit]", keys_of::<CommitTable>()),
     ];
     for (header, keys) in tables {
@@ -214,6 +215,7 @@ fn paths_are_relative_to_the_file() {
         panic!("the log is embedded");
     };
     assert_eq!(log, folder.path().join("data/log"));
+    assert_eq!(config.state.folder, folder.path().join(".millstream"));
     let components: Vec<_> = config.steps.iter().map(|s| &s.function.component).collect();
     assert_eq!(
         components,

@@ -147,6 +147,20 @@ fn bad_values_say_what_a_good_one_is() {
         "expected a size above zero with its unit",
     );
     added(
+        "[commit]\ndelivery = \"once\"",
+        "commit.delivery: expected one of \"exactly-once\", \"at-least-once\"",
+    );
+    for workers in ["0", "-1", "257", "9223372036854775807"] {
+        refused(
+            &rows_with(
+                "name = \"rows\"",
+                &format!("name = \"rows\"\nworkers = {workers}"),
+            ),
+            "workers: expected a whole number from 1 to 256",
+        );
+    }
+    added("[state]\nfolder = \"\"", "state.folder: expected a path");
+    added(
         "[[step]]\nfilter = \"a\"\nconfig = { x = inf }",
         "step.config: it is handed over as JSON",
     );
@@ -192,6 +206,16 @@ fn a_topic_has_one_role() {
         &WINDOW.replace("\"late\"", "\"dead\""),
         "late.topic: this topic is named in `dead_letters.topic` already",
     );
+}
+
+#[test]
+fn a_topic_that_millstream_keeps_for_the_pipeline_is_no_other_ones() {
+    for own in ["rows-changelog", "rows-repartition", "rows-members"] {
+        refused(
+            &rows_with("\"out\"", &format!("\"{own}\"")),
+            "sink.topic: this topic is one that Millstream keeps for the pipeline itself",
+        );
+    }
 }
 
 #[test]

@@ -9,9 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::super::{
-    CommitConfig, FunctionConfig, FunctionSettings, KafkaSettings, Limits, LogConfig, LogPlace,
-    Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, Window, WindowStep,
-    WindowStepKind,
+    CommitConfig, Delivery, FunctionConfig, FunctionSettings, KafkaSettings, Limits, LogConfig,
+    LogPlace, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, StateConfig,
+    Window, WindowStep, WindowStepKind,
 };
 use super::{ROWS, parse_here};
 use crate::decode::{EventTime, Format, TimeUnit};
@@ -133,35 +133,50 @@ fn output(late_topic: String) -> impl Strategy<Value = Output> {
     prop_oneof![rows, windows]
 }
 
+fn commit() -> impl Strategy<Value = CommitConfig> {
+    let delivery = prop_oneof![Just(Delivery::ExactlyOnce), Just(Delivery::AtLeastOnce)];
+    (duration(1..1 << 30), 1u32..1 << 30, 1u64..1 << 50, delivery).prop_map(
+        |(interval, max_rows, max_bytes, delivery)| CommitConfig {
+            interval,
+            max_rows,
+            max_bytes: ByteSize::b(max_bytes),
+            delivery,
+        },
+    )
+}
+
+fn state() -> impl Strategy<Value = StateConfig> {
+    "[a-z/.]{1,12}".prop_map(|folder| StateConfig {
+        folder: PathBuf::from(folder),
+    })
+}
+
 fn pipeline() -> impl Strategy<Value = PipelineConfig> {
     btree_set("[a-zA-Z0-9._-]{3,20}", 4..8).prop_flat_map(|topics| {
         let mut topics: Vec<String> = topics.into_iter().collect();
         let mut role = || topics.pop().expect("there are at least four topics");
         let (sink_topic, dead_letter_topic, late_topic) = (role(), role(), role());
-        let commit = (duration(1..1 << 30), 1u32..1 << 30, 1u64..1 << 50);
         (
-            "[a-z0-9-]{1,64}",
+            ("[a-z0-9-]{1,64}", 1usize..=256),
             log(),
             source(topics),
             row_steps(),
             output(late_topic),
-            commit,
+            (state(), commit()),
         )
             .prop_map(
-                move |(name, log, source, steps, output, (interval, max_rows, max_bytes))| {
+                move |((name, workers), log, source, steps, output, (state, commit))| {
                     PipelineConfig {
                         name,
+                        workers,
                         log,
                         source,
                         steps,
                         output,
                         sink_topic: sink_topic.clone(),
                         dead_letter_topic: dead_letter_topic.clone(),
-                        commit: CommitConfig {
-                            interval,
-                            max_rows,
-                            max_bytes: ByteSize::b(max_bytes),
-                        },
+                        state,
+                        commit,
                     }
                 },
             )
@@ -206,7 +221,11 @@ fn step_toml(kind: &str, function: &FunctionConfig) -> String {
 
 /// The pipeline as a file with every key that it can have.
 fn to_toml(config: &PipelineConfig) -> String {
-    let mut toml = format!("name = {}\n[log]\n", quoted(&config.name));
+    let mut toml = format!(
+        "name = {}\nworkers = {}\n[log]\n",
+        quoted(&config.name),
+        config.workers
+    );
     let mut line = |text: String| {
         toml.push_str(&text);
         toml.push('\n');
@@ -297,12 +316,18 @@ fn to_toml(config: &PipelineConfig) -> String {
         "[dead_letters]\ntopic = {}",
         quoted(&config.dead_letter_topic)
     ));
+    let folder = config.state.folder.to_str().unwrap();
+    line(format!("[state]\nfolder = {}", quoted(folder)));
     let commit = &config.commit;
     line(format!(
-        "[commit]\ninterval = {}\nmax_rows = {}\nmax_bytes = \"{}B\"",
+        "[commit]\ninterval = {}\nmax_rows = {}\nmax_bytes = \"{}B\"\ndelivery = \"{}\"",
         millis(commit.interval),
         commit.max_rows,
         commit.max_bytes.as_u64(),
+        match commit.delivery {
+            Delivery::ExactlyOnce => "exactly-once",
+            Delivery::AtLeastOnce => "at-least-once",
+        },
     ));
     toml
 }

@@ -7,8 +7,8 @@ use bytesize::ByteSize;
 use serde_json::json;
 
 use super::super::{
-    KafkaSettings, LogPlace, Output, PipelineConfig, RowStepKind, Start, Window, WindowStep,
-    WindowStepKind, defaults,
+    Delivery, KafkaSettings, LogPlace, Output, PipelineConfig, RowStepKind, Start, Window,
+    WindowStep, WindowStepKind, defaults,
 };
 use super::{ROWS, WINDOW, parse_here, rows_with};
 use crate::decode::{EventTime, Format, TimeUnit};
@@ -43,6 +43,8 @@ fn a_pipeline_without_steps_copies_records() {
     assert_eq!(config.sink_topic, "out");
     assert_eq!(config.dead_letter_topic, "dead");
     assert_eq!(config.commit, defaults::COMMIT);
+    assert_eq!(config.workers, 1);
+    assert_eq!(config.state.folder, PathBuf::from(".millstream"));
 }
 
 #[test]
@@ -204,9 +206,18 @@ fn a_variable_can_not_smuggle_in_keys() {
 
 #[test]
 fn commits_are_due_as_told() {
-    let commit = "[commit]\ninterval = \"2s\"\nmax_rows = 5\nmax_bytes = \"1kB\"";
+    let commit = "[commit]\ninterval = \"2s\"\nmax_rows = 5\nmax_bytes = \"1kB\"\ndelivery = \"at-least-once\"";
     let commit = parse_here(&format!("{ROWS}{commit}")).unwrap().commit;
     assert_eq!(commit.interval, Duration::from_secs(2));
     assert_eq!(commit.max_rows, 5);
     assert_eq!(commit.max_bytes, ByteSize::kb(1));
+    assert_eq!(commit.delivery, Delivery::AtLeastOnce);
+}
+
+#[test]
+fn a_pipeline_runs_on_as_many_workers_and_keeps_state_where_it_is_told() {
+    let workers = rows_with("name = \"rows\"", "name = \"rows\"\nworkers = 256");
+    let config = parse_here(&format!("{workers}[state]\nfolder = \"/var/lib/mill\"")).unwrap();
+    assert_eq!(config.workers, 256);
+    assert_eq!(config.state.folder, PathBuf::from("/var/lib/mill"));
 }
