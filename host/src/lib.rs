@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod decode;
+pub mod fail_point;
 pub mod generate;
 pub mod log;
 pub mod pipeline;

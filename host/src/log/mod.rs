@@ -10,7 +10,8 @@
 //!   has been committed; then all its records and offsets are.
 //! - **Fencing.** Joining with a transactional id ends whatever an earlier owner of that id left open, and makes
 //!   every later commit of it fail with [`CommitError::Fenced`].
-//! - **Groups.** The partitions of a group's topics are shared out among its sessions: each belongs to at most one.
+//! - **Groups.** The partitions of a group's topics are shared out among its sessions: each belongs to at most one. A
+//!   partition changes hands only after its owner has given it up ([`Session::release`]) or has been given up itself.
 
 mod batch;
 pub mod embedded;
@@ -18,6 +19,7 @@ mod error;
 pub mod kafka;
 mod murmur2;
 mod outbox;
+mod written;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -27,6 +29,9 @@ use std::time::Duration;
 pub use batch::{Fetched, Header, RecordBatch};
 pub use error::{CommitError, LogError};
 pub use outbox::{Outbox, OutboxMark, OutboxRecord, RecordParts};
+pub use written::Written;
+
+use crate::time::Timestamp;
 
 /// A position in a partition.
 #[derive(Clone, Copy, Debug, Default, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -92,13 +97,17 @@ pub struct TopicSpec {
     pub settings: BTreeMap<String, String>,
 }
 
-/// The first and the next offset of a partition.
+/// The ends of a partition.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Bounds {
     /// The offset of the oldest record still there.
     pub start: Offset,
-    /// The offset that the next record will get, as readers of committed records see it.
+    /// Where readers of committed records come to an end: the first offset whose record is not decided yet, or the offset
+    /// that the next record will get.
     pub end: Offset,
+    /// The offset that the next record will get, behind those of transactions that are not decided yet. Never less than
+    /// `end`.
+    pub written: Offset,
 }
 
 /// Where a group stands in a partition.
@@ -113,12 +122,13 @@ pub struct GroupOffset {
 }
 
 /// How a session's commits are made.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Delivery {
-    /// Records and offsets in one transaction: both or neither.
+    /// Records and offsets in one transaction.
+    #[default]
     ExactlyOnce,
-    /// Records are produced and acknowledged first, and offsets committed after them, without a transaction: a crash between
-    /// the two writes the records again.
+    /// Records first, and offsets once the log has acknowledged every record. Readers see records sooner, and see those
+    /// again that a failure in between makes the next owner write once more.
     AtLeastOnce,
 }
 
@@ -127,20 +137,36 @@ pub enum Delivery {
 pub struct Membership {
     /// The consumer group.
     pub group: String,
-    /// The name under which it commits; a session that joins under the same name fences this one.
-    pub transactional_id: String,
+    /// Who this is within the group. Who joins again under the same name is the same member: it fences its former self, and
+    /// gets its partitions back.
+    pub member: String,
     /// The topics whose partitions the group shares.
     pub topics: Vec<String>,
+    /// How it commits.
+    pub delivery: Delivery,
 }
 
-/// What a poll brought.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+impl Membership {
+    /// The name under which it commits, and that the group knows it by: `{group}-{member}`.
+    pub fn transactional_id(&self) -> String {
+        format!("{}-{}", self.group, self.member)
+    }
+}
+
+/// What a poll brought. Any but [`Polled::Records`] has fetched nothing. No record that was fetched is lost by it either: an
+/// event that arrives in the middle of a poll is told by the next one.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Polled {
     /// There may be records in the [`Fetched`] given; it may also be empty.
     Records,
-    /// The partitions that belong to this session have changed. Nothing was fetched; the caller reads
-    /// [`Session::assignment`], throws its staged work away and seeks in all of them before it polls again.
-    Reassigned,
+    /// These partitions belong to this session from now on. Nothing is fetched of them before [`Session::begin`].
+    Assigned(Vec<TopicPartition>),
+    /// These are to be given up. They are still this session's: the caller commits what is staged, then calls
+    /// [`Session::release`].
+    Revoked(Vec<TopicPartition>),
+    /// These have been taken away and may be another's already. The caller throws staged work away, then calls
+    /// [`Session::release`].
+    Lost(Vec<TopicPartition>),
 }
 
 /// A place where topics are.
@@ -198,6 +224,68 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// If the log can't be reached or the topic does not exist.
     fn reader(&self, topic: &str, from: &[(i32, Offset)]) -> Result<Self::Reader, LogError>;
 
+    /// A reader of committed records of one partition, from an offset on.
+    ///
+    /// # Errors
+    /// If the log can't be reached, or the topic or partition does not exist.
+    fn partition_reader(&self, at: &TopicPartition, from: Offset)
+    -> Result<Self::Reader, LogError>;
+
+    /// The settings of a topic in Kafka's names; empty where the log has none.
+    ///
+    /// # Errors
+    /// If the log can't be reached or the topic does not exist.
+    fn topic_settings(&self, topic: &str) -> Result<BTreeMap<String, String>, LogError>;
+
+    /// By partition number, the first offset whose record has a timestamp at or after `at`; the partition's end where there is
+    /// none.
+    ///
+    /// # Errors
+    /// If the log can't be reached or the topic does not exist.
+    fn offsets_at(&self, topic: &str, at: Timestamp) -> Result<Vec<Offset>, LogError>;
+
+    /// The live members of a group, by the names under which they commit, sorted. A member that died counts as live until the log
+    /// has missed it for long enough.
+    ///
+    /// # Errors
+    /// If the log can't be reached.
+    fn members(&self, group: &str) -> Result<Vec<String>, LogError>;
+
+    /// Where a group stands in these partitions, asked from outside it; partitions never committed are left out. Waits
+    /// for transactions that have not been decided.
+    ///
+    /// # Errors
+    /// [`LogError::Unavailable`] if a transaction stays undecided or the log can't be reached.
+    fn group_offsets(
+        &self,
+        group: &str,
+        of: &[TopicPartition],
+    ) -> Result<Vec<GroupOffset>, LogError>;
+
+    /// Sets where a group stands.
+    ///
+    /// # Errors
+    /// [`LogError::Refused`] while the group has live members; otherwise if the log can't be reached.
+    fn set_group_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError>;
+
+    /// Ends, at once, whatever transactions those members of a group have left open for which `dead` says so, of all that have
+    /// ever joined. They are told apart by the names under which they commit. A member that is alive after all is only
+    /// disturbed: its commit fails with [`CommitError::Unknown`], and it joins again. Returns how many there were.
+    ///
+    /// # Errors
+    /// If the log can't be reached.
+    fn end_transactions(&self, group: &str, dead: &dyn Fn(&str) -> bool)
+    -> Result<usize, LogError>;
+
+    /// The same for the members that are no longer alive.
+    ///
+    /// # Errors
+    /// If the log can't be reached.
+    fn end_dead_transactions(&self, group: &str) -> Result<usize, LogError> {
+        let live = self.members(group)?;
+        self.end_transactions(group, &|id| live.iter().all(|live| live != id))
+    }
+
     /// A writer whose records are visible as soon as they are acknowledged.
     ///
     /// # Errors
@@ -215,27 +303,42 @@ pub trait Session {
     /// more use.
     fn poll(&mut self, into: &mut Fetched, wait: Duration) -> Result<Polled, LogError>;
 
-    /// The partitions that belong to this session now, sorted.
+    /// The partitions that have been assigned to this session and that it has not released yet, sorted.
     fn assignment(&self) -> Vec<TopicPartition>;
 
-    /// Where the group stands in the partitions assigned; partitions never committed are left out. Waits
+    /// Where the group stands in these partitions, whoever owns them; partitions never committed are left out. Waits
     /// for transactions that have not been decided.
     ///
     /// # Errors
-    /// If the log can't be reached.
-    fn committed(&mut self) -> Result<Vec<GroupOffset>, LogError>;
+    /// [`LogError::Unavailable`] if a transaction stays undecided or the log can't be reached.
+    fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<GroupOffset>, LogError>;
 
-    /// Goes on reading at these offsets; records fetched before and not yet handed out are dropped.
+    /// Starts fetching partitions that were assigned, each from its offset.
     ///
     /// # Errors
-    /// If a partition is not assigned or the log can't be reached.
+    /// If a partition is not assigned or was begun before.
+    fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
+
+    /// Goes on reading at these offsets, in partitions that were begun; records fetched before and not yet handed out are
+    /// dropped.
+    ///
+    /// # Errors
+    /// If a partition was not begun or the log can't be reached.
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
 
-    /// Commits records and the group's offsets in one transaction: all or nothing. Blocks until it is decided.
+    /// Gives up partitions that were revoked or lost. Nothing of them is handed out afterwards.
+    ///
+    /// # Errors
+    /// If a partition was neither.
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
+
+    /// Commits records and the group's offsets as [`Membership::delivery`] says. Blocks until it is decided. Refuses with
+    /// [`CommitError::Aborted`], before anything is sent, offsets of partitions that don't belong to this session now, and
+    /// everything if the group no longer takes this session for a member.
     ///
     /// # Errors
     /// See [`CommitError`], which says for each case what has become of the transaction and the session.
-    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError>;
+    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError>;
 }
 
 /// Reads committed records of a topic outside any group.

@@ -4,6 +4,7 @@
 //! partitions change, or a transaction is aborted, it throws its staged work away and starts again from what the group has
 //! committed ([`Lane::recover`]).
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::WorkerError;
@@ -15,7 +16,7 @@ use super::windows::WindowStep;
 use super::write::Writing;
 use crate::decode::{Decoded, Decoder};
 use crate::log::{
-    CommitError, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, Polled,
+    CommitError, Delivery, Fetched, GroupOffset, Log, LogError, Membership, Outbox, Polled,
     RecordBatch, Session, TopicPartition,
 };
 use crate::pipeline::Pipeline;
@@ -82,6 +83,8 @@ pub(super) struct Lane<'a, L: Log, C: Clock> {
     decoder: Decoder,
     /// `None` until all partitions belong to this lane.
     owned: Option<Owned>,
+    /// Partitions that are fetched.
+    begun: BTreeSet<TopicPartition>,
     outbox: Outbox,
     /// Rows read since the last commit.
     uncommitted: usize,
@@ -103,8 +106,9 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
         let config = around.pipeline.config();
         let session = around.log.join(&Membership {
             group: config.name.clone(),
-            transactional_id: config.name.clone(),
+            member: "worker".to_owned(),
             topics: config.source.topics.clone(),
+            delivery: Delivery::ExactlyOnce,
         })?;
         let decoder = around.pipeline.decoder().map_err(|error| {
             WorkerError::Bug(format!("a decoder that had been made before: {error}"))
@@ -114,6 +118,7 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
             session,
             decoder,
             owned: None,
+            begun: BTreeSet::new(),
             outbox: Outbox::new(),
             uncommitted: 0,
             new_start: false,
@@ -137,7 +142,13 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
     pub(super) fn run(&mut self, stop: impl Fn() -> bool) -> Result<(), LaneEnd> {
         while !stop() {
             match self.poll()? {
-                Polled::Reassigned => {
+                Polled::Assigned(_) => {
+                    self.recover()?;
+                    self.commit()?;
+                }
+                Polled::Revoked(partitions) | Polled::Lost(partitions) => {
+                    self.session.release(&partitions)?;
+                    self.begun.retain(|at| !partitions.contains(at));
                     self.recover()?;
                     self.commit()?;
                 }
@@ -207,7 +218,7 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
             return Ok(());
         }
 
-        let committed = self.session.committed()?;
+        let committed = self.session.committed(&assigned)?;
         let mut tasks = Vec::with_capacity(assigned.len());
         let mut fired = Timestamp::MIN;
         for at in assigned {
@@ -223,11 +234,13 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
             progress.set_position(&at, resume.from);
             tasks.push(Task::new(at, resume, source.allowed_disorder));
         }
-        let seeks: Vec<(TopicPartition, Offset)> = tasks
+        let (seeks, begins): (Vec<_>, Vec<_>) = tasks
             .iter()
             .map(|task| (task.at.clone(), task.next))
-            .collect();
+            .partition(|(at, _)| self.begun.contains(at));
         self.session.seek(&seeks)?;
+        self.session.begin(&begins)?;
+        self.begun.extend(begins.into_iter().map(|(at, _)| at));
 
         let started = RowSteps::start(pipeline, engine).and_then(|steps| {
             Ok((
@@ -374,12 +387,13 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
             return Ok(());
         }
         self.committed_at = now;
-        let committed = self.session.committed()?;
+        let assigned = self.session.assignment();
+        let committed = self.session.committed(&assigned)?;
         match self
             .session
             .commit(&Outbox::new(), committed.get(..1).unwrap_or_default())
         {
-            Ok(()) | Err(CommitError::Aborted(_)) => Ok(()),
+            Ok(_) | Err(CommitError::Aborted(_)) => Ok(()),
             Err(other) => Err(end_of(other)),
         }
     }
@@ -432,7 +446,7 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
             .collect();
         let progress = self.around.progress;
         match self.session.commit(&self.outbox, &offsets) {
-            Ok(()) => {
+            Ok(_) => {
                 add(&progress.commits, 1);
                 self.outbox.clear();
                 self.uncommitted = 0;

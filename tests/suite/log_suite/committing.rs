@@ -1,17 +1,19 @@
 //! Transactions: all or nothing, and only by the newest owner.
 
-use millstream::log::{CommitError, GroupOffset, Log, Offset, Outbox, Session};
+use millstream::log::{
+    CommitError, Delivery, GroupOffset, Log, Membership, Offset, Outbox, Session, Written,
+};
 
 use super::support::{
-    at, group_offset, join_alone, membership, new_topic, outbox, poll_records, poll_to_end,
-    read_all_texts, read_from, stage, unique, write, write_numbers,
+    at, committed, group_offset, join_alone, membership, new_topic, outbox, poll_records,
+    poll_to_end, read_all_texts, read_from, stage, unique, write, write_numbers,
 };
 
 pub(crate) fn a_commit_shows_records_offsets_and_metadata<L: Log>(log: &L) {
     let (source, sink) = (new_topic(log, 1), new_topic(log, 1));
     write_numbers(log, &source, 0, 3);
     let mut session = join_alone(log, &membership(&unique("group"), 0, &[&source]), 1);
-    assert_eq!(session.committed().unwrap(), []);
+    assert_eq!(committed(&mut session), []);
     let read = poll_records(&mut session, 3);
     let stands = GroupOffset {
         at: at(&source, 0),
@@ -22,7 +24,7 @@ pub(crate) fn a_commit_shows_records_offsets_and_metadata<L: Log>(log: &L) {
     session
         .commit(&written, std::slice::from_ref(&stands))
         .unwrap();
-    assert_eq!(session.committed().unwrap(), [stands]);
+    assert_eq!(committed(&mut session), [stands]);
     assert_eq!(read_all_texts(log, &sink), ["a", "b"]);
 }
 
@@ -42,7 +44,7 @@ pub(crate) fn a_refused_commit_leaves_nothing<L: Log>(log: &L) {
     drop(session);
 
     let mut session = join_alone(log, &member, 1);
-    assert_eq!(session.committed().unwrap(), []);
+    assert_eq!(committed(&mut session), []);
     assert_eq!(read_all_texts(log, &sink), Vec::<String>::new());
     assert_eq!(log.topic(&unknown).unwrap(), None);
 }
@@ -53,12 +55,12 @@ pub(crate) fn an_empty_commit_is_harmless<L: Log>(log: &L) {
     for _ in 0..3 {
         session.commit(&Outbox::new(), &[]).unwrap();
     }
-    assert_eq!(session.committed().unwrap(), []);
+    assert_eq!(committed(&mut session), []);
     let stands = group_offset(&topic, 0, 0);
     session
         .commit(&Outbox::new(), std::slice::from_ref(&stands))
         .unwrap();
-    assert_eq!(session.committed().unwrap(), [stands]);
+    assert_eq!(committed(&mut session), [stands]);
     assert_eq!(read_all_texts(log, &topic), Vec::<String>::new());
 }
 
@@ -117,6 +119,84 @@ pub(crate) fn a_newer_session_fences_the_older<L: Log>(log: &L) {
     assert_eq!(read_all_texts(log, &sink), ["in time", "by the newest"]);
 }
 
+pub(crate) fn a_commit_tells_where_its_records_lie<L: Log>(log: &L) {
+    let topic = new_topic(log, 3);
+    write(log, &topic, &[(0, "before")]);
+    let mut session = join_alone(log, &membership(&unique("group"), 0, &[&topic]), 3);
+    for round in 0..2 {
+        let written = outbox(&topic, &[(0, "a"), (1, "b"), (0, "c")]);
+        let written = session.commit(&written, &[]).unwrap();
+        let read = read_from(log, &topic, &[], 1 + 3 * (round + 1));
+        for partition in 0..3 {
+            let last = read.iter().rfind(|r| r.partition == partition);
+            let next = last.map(|last| last.offset.next());
+            assert_eq!(written.get(&at(&topic, partition)), next);
+        }
+    }
+    let nothing = session.commit(&Outbox::new(), &[group_offset(&topic, 0, 1)]);
+    assert_eq!(nothing.unwrap(), Written::default());
+}
+
+pub(crate) fn offsets_of_partitions_that_are_not_ones_own_are_refused<L: Log>(log: &L) {
+    let (topic, other) = (new_topic(log, 1), new_topic(log, 1));
+    let mut session = join_alone(log, &membership(&unique("group"), 0, &[&topic]), 1);
+    for not_mine in [group_offset(&other, 0, 0), group_offset(&topic, 1, 0)] {
+        let offsets = [group_offset(&topic, 0, 0), not_mine];
+        let error = session
+            .commit(&outbox(&topic, &[(0, "never")]), &offsets)
+            .unwrap_err();
+        assert!(matches!(error, CommitError::Aborted(_)), "{error:?}");
+    }
+    assert_eq!(read_all_texts(log, &topic), Vec::<String>::new());
+    // The session lives.
+    session
+        .commit(&outbox(&topic, &[(0, "x")]), &[group_offset(&topic, 0, 0)])
+        .unwrap();
+}
+
+pub(crate) fn a_session_that_is_no_member_yet_commits_nothing<L: Log>(log: &L) {
+    let topic = new_topic(log, 1);
+    let mut session = log
+        .join(&membership(&unique("group"), 0, &[&topic]))
+        .unwrap();
+    let error = session
+        .commit(&outbox(&topic, &[(0, "never")]), &[])
+        .unwrap_err();
+    assert!(matches!(error, CommitError::Aborted(_)), "{error:?}");
+    assert_eq!(read_all_texts(log, &topic), Vec::<String>::new());
+}
+
+pub(crate) fn commits_at_least_once_show_records_and_offsets_too<L: Log>(log: &L) {
+    let (source, sink) = (new_topic(log, 1), new_topic(log, 1));
+    let member = Membership {
+        delivery: Delivery::AtLeastOnce,
+        ..membership(&unique("group"), 0, &[&source])
+    };
+    let mut session = join_alone(log, &member, 1);
+    let stands = GroupOffset {
+        at: at(&source, 0),
+        offset: Offset(0),
+        metadata: "watermark 7".to_owned(),
+    };
+    let written = session
+        .commit(
+            &outbox(&sink, &[(0, "a"), (0, "b")]),
+            std::slice::from_ref(&stands),
+        )
+        .unwrap();
+    assert_eq!(written.get(&at(&sink, 0)), Some(Offset(2)));
+    assert_eq!(committed(&mut session), [stands]);
+    assert_eq!(read_all_texts(log, &sink), ["a", "b"]);
+    let unknown = unique("unknown").into();
+    let error = session
+        .commit(&outbox(&unknown, &[(0, "x")]), &[])
+        .unwrap_err();
+    assert!(matches!(error, CommitError::Refused(_)), "{error:?}");
+    session
+        .commit(&Outbox::new(), &[group_offset(&source, 0, 0)])
+        .unwrap();
+}
+
 pub(crate) fn a_later_session_goes_on_at_the_committed_offsets<L: Log>(log: &L) {
     let topic = new_topic(log, 2);
     write_numbers(log, &topic, 0, 5);
@@ -150,6 +230,6 @@ pub(crate) fn metadata_of_any_text_comes_back<L: Log>(log: &L) {
         session
             .commit(&Outbox::new(), std::slice::from_ref(&stands))
             .unwrap();
-        assert_eq!(session.committed().unwrap(), [stands]);
+        assert_eq!(committed(&mut session), [stands]);
     }
 }

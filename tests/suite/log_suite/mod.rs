@@ -9,6 +9,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 pub(crate) mod committing;
+pub(crate) mod handover;
+pub(crate) mod outside;
 pub(crate) mod reading;
 pub(crate) mod sharing;
 pub(crate) mod support;
@@ -22,6 +24,9 @@ macro_rules! log_suite {
             headers_and_timestamps_come_back,
             a_record_of_ten_megabytes_passes,
             a_reader_starts_where_it_is_told,
+            a_reader_of_one_partition_reads_no_other,
+            offsets_are_found_by_time,
+            settings_of_a_topic_are_those_it_was_made_with,
             no_partition_starves_beside_a_long_one,
             bounds_follow_the_records,
             keys_choose_partitions_as_in_kafkas_own_client,
@@ -36,6 +41,10 @@ macro_rules! log_suite {
             a_reader_knows_the_end_of_a_partition_that_commits_have_written,
             a_commit_may_span_topics,
             a_newer_session_fences_the_older,
+            a_commit_tells_where_its_records_lie,
+            offsets_of_partitions_that_are_not_ones_own_are_refused,
+            a_session_that_is_no_member_yet_commits_nothing,
+            commits_at_least_once_show_records_and_offsets_too,
             a_later_session_goes_on_at_the_committed_offsets,
             metadata_of_any_text_comes_back,
         }
@@ -46,6 +55,18 @@ macro_rules! log_suite {
             groups_do_not_disturb_each_other,
             a_session_reads_on_where_it_seeks,
             seeking_elsewhere_is_refused,
+        }
+        log_suite! { $with_log, handover:
+            nothing_is_fetched_of_a_partition_before_it_is_begun,
+            steps_out_of_their_order_are_refused,
+            a_partition_changes_hands_only_after_its_release,
+            what_is_kept_is_read_on_without_a_gap_while_others_move,
+        }
+        log_suite! { $with_log, outside:
+            a_group_tells_from_outside_where_it_stands,
+            a_group_knows_its_members,
+            offsets_are_set_from_outside_only_while_nobody_is_there,
+            ending_what_dead_members_left_open_disturbs_nobody_alive,
         }
     };
     ($with_log:path, $part:ident: $($promise:ident,)*) => {

@@ -6,8 +6,8 @@ use millstream::log::{Log, LogError, Offset, Outbox, RecordParts, TopicSpec, Wri
 use millstream::time::Timestamp;
 
 use super::support::{
-    Read, join_alone, membership, new_topic, outbox, poll_records, read_from, unique, write,
-    write_numbers,
+    Read, at, join_alone, membership, new_topic, outbox, poll_records, poll_to_end, read_from,
+    unique, write, write_numbers,
 };
 
 pub(crate) fn records_are_read_in_the_order_written<L: Log>(log: &L) {
@@ -155,6 +155,59 @@ pub(crate) fn a_reader_starts_where_it_is_told<L: Log>(log: &L) {
     assert_eq!(texts(2).len(), 0);
 }
 
+pub(crate) fn a_reader_of_one_partition_reads_no_other<L: Log>(log: &L) {
+    let topic = new_topic(log, 3);
+    for partition in 0..3 {
+        write_numbers(log, &topic, partition, 5);
+    }
+    let mut reader = log.partition_reader(&at(&topic, 1), Offset(2)).unwrap();
+    assert_eq!(poll_to_end(&mut reader, 1), ["2", "3", "4"]);
+    let nowhere = log.partition_reader(&at(&topic, 3), Offset(0));
+    assert!(matches!(nowhere.err(), Some(LogError::Refused(_))));
+    let unknown = log.partition_reader(&at(&unique("unknown").into(), 0), Offset(0));
+    assert!(matches!(unknown.err(), Some(LogError::NoTopic(_))));
+}
+
+pub(crate) fn offsets_are_found_by_time<L: Log>(log: &L) {
+    let topic = new_topic(log, 3);
+    let mut written = Outbox::new();
+    for (partition, timestamp) in [(0, 1_000), (0, 2_000), (0, 3_000), (1, 1_000)] {
+        written.push(
+            &topic,
+            RecordParts {
+                partition: Some(partition),
+                timestamp: Timestamp(timestamp),
+                ..PARTS
+            },
+        );
+    }
+    log.writer().unwrap().append(&written).unwrap();
+    for (time, expected) in [
+        (i64::MIN, [0, 0, 0]),
+        (1_000, [0, 0, 0]),
+        (1_001, [1, 1, 0]),
+        (3_000, [2, 1, 0]),
+        (3_001, [3, 1, 0]),
+    ] {
+        let found = log.offsets_at(&topic, Timestamp(time)).unwrap();
+        assert_eq!(found, expected.map(Offset), "at {time}");
+    }
+    let unknown = log.offsets_at(&unique("unknown"), Timestamp(0));
+    assert!(matches!(unknown, Err(LogError::NoTopic(_))));
+}
+
+pub(crate) fn settings_of_a_topic_are_those_it_was_made_with<L: Log>(log: &L) {
+    let topic = new_topic(log, 1);
+    let settings = log.topic_settings(&topic).unwrap();
+    if let Some(retention) = settings.get("retention.ms") {
+        assert_eq!(retention, "-1");
+    } else {
+        assert!(settings.is_empty(), "{settings:?}");
+    }
+    let unknown = log.topic_settings(&unique("unknown"));
+    assert!(matches!(unknown, Err(LogError::NoTopic(_))), "{unknown:?}");
+}
+
 pub(crate) fn no_partition_starves_beside_a_long_one<L: Log>(log: &L) {
     let topic = new_topic(log, 2);
     write_numbers(log, &topic, 0, 20_000);
@@ -173,7 +226,11 @@ pub(crate) fn bounds_follow_the_records<L: Log>(log: &L) {
     let topic = new_topic(log, 2);
     let ends = |log: &L| -> Vec<_> {
         let bounds = log.bounds(&topic).unwrap();
-        assert!(bounds.iter().all(|b| b.start == Offset(0)));
+        assert!(
+            bounds
+                .iter()
+                .all(|b| b.start == Offset(0) && b.written == b.end)
+        );
         bounds.iter().map(|b| b.end).collect()
     };
     assert_eq!(ends(log), [Offset(0), Offset(0)]);

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use millstream::log::{
-    Fetched, GroupOffset, Log, Membership, Offset, Outbox, Polled, Reader, RecordBatch,
+    Delivery, Fetched, GroupOffset, Log, Membership, Offset, Outbox, Polled, Reader, RecordBatch,
     RecordParts, Session, TopicPartition, TopicSpec, Writer,
 };
 use millstream::time::Timestamp;
@@ -64,12 +64,13 @@ pub(crate) fn new_topic(log: &impl Log, partitions: i32) -> Arc<str> {
     name.into()
 }
 
-/// Membership in a group under a transactional id derived from it.
+/// Membership in a group as its member number `worker`.
 pub(crate) fn membership(group: &str, worker: u32, topics: &[&Arc<str>]) -> Membership {
     Membership {
         group: group.to_owned(),
-        transactional_id: format!("{group}-{worker}"),
+        member: worker.to_string(),
         topics: topics.iter().map(|topic| topic.to_string()).collect(),
+        delivery: Delivery::ExactlyOnce,
     }
 }
 
@@ -197,27 +198,54 @@ pub(crate) fn poll_to_end(reader: &mut impl Reader, partitions: usize) -> Vec<St
     texts
 }
 
-/// One poll of a session. Says whether it was reassigned.
-pub(crate) fn poll(session: &mut impl Session, into: &mut Vec<Read>) -> bool {
+/// One poll of a session, as it comes.
+pub(crate) fn poll_once(session: &mut impl Session, into: &mut Vec<Read>) -> Polled {
     let mut fetched = Fetched::new();
-    match session.poll(&mut fetched, WAIT).unwrap() {
-        Polled::Reassigned => {
-            assert!(fetched.is_empty(), "a reassigned session fetched records");
-            true
+    let polled = session.poll(&mut fetched, WAIT).unwrap();
+    if polled != Polled::Records {
+        assert!(fetched.is_empty(), "{polled:?} brought records");
+    }
+    let mine = session.assignment();
+    assert!(mine.is_sorted());
+    for batch in fetched.batches() {
+        assert!(
+            mine.contains(batch.partition()),
+            "not assigned: {}",
+            batch.partition()
+        );
+        take(batch, into);
+    }
+    polled
+}
+
+/// One poll of a session that begins what it is assigned where the group stands, and releases what it is to give up. Says
+/// whether there was any of this.
+pub(crate) fn poll(session: &mut impl Session, into: &mut Vec<Read>) -> bool {
+    match poll_once(session, into) {
+        Polled::Records => return false,
+        Polled::Assigned(partitions) => {
+            let committed = session.committed(&partitions).unwrap();
+            let from: Vec<_> = partitions
+                .into_iter()
+                .map(|at| {
+                    let stands = committed.iter().find(|stands| stands.at == at);
+                    let from = stands.map_or(Offset(0), |stands| stands.offset);
+                    (at, from)
+                })
+                .collect();
+            session.begin(&from).unwrap();
         }
-        Polled::Records => {
-            let mine = session.assignment();
-            for batch in fetched.batches() {
-                assert!(
-                    mine.contains(batch.partition()),
-                    "not assigned: {}",
-                    batch.partition()
-                );
-                take(batch, into);
-            }
-            false
+        Polled::Revoked(partitions) | Polled::Lost(partitions) => {
+            session.release(&partitions).unwrap();
         }
     }
+    true
+}
+
+/// Where the group stands in the partitions of a session.
+pub(crate) fn committed(session: &mut impl Session) -> Vec<GroupOffset> {
+    let mine = session.assignment();
+    session.committed(&mine).unwrap()
 }
 
 /// Polls until `count` records have come.
@@ -230,7 +258,7 @@ pub(crate) fn poll_records(session: &mut impl Session, count: usize) -> Vec<Read
     read
 }
 
-/// Joins and polls until `partitions` partitions are assigned.
+/// Joins and polls until `partitions` partitions are assigned, and begun where the group stands.
 pub(crate) fn join_alone<L: Log>(
     log: &L,
     membership: &Membership,

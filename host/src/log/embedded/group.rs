@@ -1,7 +1,10 @@
 //! Who in a group reads which partitions: decided here, without I/O.
 //!
-//! Every join and every leave begins a new generation, in which the partitions are dealt anew. A member learns of it at
-//! its next poll; until then its commits are refused, since its partitions may be another's already.
+//! Every join and every leave deals the partitions anew, so that each member keeps what it has as far as that is fair. What a
+//! member **is dealt** and what it **holds** are two things: it holds a partition from the poll that tells it so until it
+//! releases it, and is dealt one that another still holds only for later. So no partition is ever held by two.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::log::{TopicInfo, TopicPartition};
 
@@ -9,72 +12,213 @@ use crate::log::{TopicInfo, TopicPartition};
 #[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
 pub(super) struct SessionId(pub(super) u64);
 
-/// Counts the times that a group's partitions have been dealt. A session that has not polled yet is in generation 0, to
-/// which nothing was dealt.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub(super) struct Generation(u64);
-
 #[derive(Debug)]
 struct Member {
     id: SessionId,
+    /// The name under which it commits.
+    name: String,
     topics: Vec<TopicInfo>,
+    /// It has polled, and may commit.
+    polled: bool,
+}
+
+/// What a member is to be told next.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum News {
+    /// It is no longer a member, and had held these.
+    Lost(Vec<TopicPartition>),
+    /// It is to give these up.
+    Revoked(Vec<TopicPartition>),
+    /// It holds these from now on.
+    Assigned(Vec<TopicPartition>),
 }
 
 /// A group of sessions, in the order of joining.
 #[derive(Debug, Default)]
 pub(super) struct Group {
-    generation: Generation,
     members: Vec<Member>,
+    /// Who is dealt each partition.
+    dealt: BTreeMap<TopicPartition, SessionId>,
+    /// Who holds each partition.
+    held: BTreeMap<TopicPartition, SessionId>,
+    /// Those that their holders have been told to give up.
+    revoked: BTreeSet<TopicPartition>,
+    /// Members that were expelled and don't know yet, with what they had held.
+    expelled: BTreeMap<SessionId, Vec<TopicPartition>>,
 }
 
 impl Group {
-    pub(super) fn generation(&self) -> Generation {
-        self.generation
-    }
-
     /// Takes a session in that shares the partitions of `topics`.
-    pub(super) fn join(&mut self, id: SessionId, topics: Vec<TopicInfo>) {
-        self.members.push(Member { id, topics });
-        self.generation.0 += 1;
+    pub(super) fn join(&mut self, id: SessionId, name: &str, topics: Vec<TopicInfo>) {
+        self.members.push(Member {
+            id,
+            name: name.to_owned(),
+            topics,
+            polled: false,
+        });
+        self.deal();
     }
 
-    /// Lets a session go. One that has gone already changes nothing.
+    /// Lets a session go; what it held is free at once. One that has gone already changes nothing.
     pub(super) fn leave(&mut self, id: SessionId) {
-        let before = self.members.len();
-        self.members.retain(|member| member.id != id);
-        if self.members.len() < before {
-            self.generation.0 += 1;
+        self.expelled.remove(&id);
+        self.remove(id);
+    }
+
+    /// Takes the partitions of a member away without its doing, as a broker does with one that it has not heard of for too
+    /// long. The member learns of it at its next poll.
+    pub(super) fn expel(&mut self, id: SessionId) {
+        if self.has(id) {
+            let held = self.remove(id);
+            self.expelled.insert(id, held);
         }
     }
 
-    /// The partitions that belong to `id`, sorted. All partitions in order are dealt in turn to the members,
-    /// past those that don't read the topic.
-    pub(super) fn assignment(&self, id: SessionId) -> Vec<TopicPartition> {
-        let mut turn = 0;
-        let mut mine = Vec::new();
+    fn remove(&mut self, id: SessionId) -> Vec<TopicPartition> {
+        if !self.has(id) {
+            return Vec::new();
+        }
+        let held: Vec<_> = self.held_by(id).cloned().collect();
+        for at in &held {
+            self.held.remove(at);
+            self.revoked.remove(at);
+        }
+        self.members.retain(|member| member.id != id);
+        self.deal();
+        held
+    }
+
+    fn has(&self, id: SessionId) -> bool {
+        self.members.iter().any(|member| member.id == id)
+    }
+
+    /// The names of all members, sorted.
+    pub(super) fn names(&self) -> Vec<String> {
+        let mut names: Vec<_> = self.members.iter().map(|m| m.name.clone()).collect();
+        names.sort_unstable();
+        names
+    }
+
+    fn held_by(&self, id: SessionId) -> impl Iterator<Item = &TopicPartition> {
+        self.held
+            .iter()
+            .filter_map(move |(at, holder)| (*holder == id).then_some(at))
+    }
+
+    /// Whether a member holds a partition.
+    pub(super) fn holds(&self, id: SessionId, at: &TopicPartition) -> bool {
+        self.held.get(at) == Some(&id)
+    }
+
+    /// Whether the group takes a session for a member: it has polled, and has not been expelled.
+    pub(super) fn knows(&self, id: SessionId) -> bool {
+        self.members.iter().any(|m| m.id == id && m.polled)
+    }
+
+    /// Whether there is anything to tell a session.
+    pub(super) fn has_news(&self, id: SessionId) -> bool {
+        self.expelled.contains_key(&id)
+            || self.to_revoke(id).next().is_some()
+            || self.to_assign(id).next().is_some()
+    }
+
+    /// Tells a session what is new to it, and notes that it knows.
+    pub(super) fn tell(&mut self, id: SessionId) -> Option<News> {
+        if let Some(held) = self.expelled.remove(&id) {
+            return Some(News::Lost(held));
+        }
+        if let Some(member) = self.members.iter_mut().find(|m| m.id == id) {
+            member.polled = true;
+        }
+        let revoked: Vec<_> = self.to_revoke(id).cloned().collect();
+        if !revoked.is_empty() {
+            self.revoked.extend(revoked.iter().cloned());
+            return Some(News::Revoked(revoked));
+        }
+        let assigned: Vec<_> = self.to_assign(id).cloned().collect();
+        if !assigned.is_empty() {
+            self.held.extend(assigned.iter().map(|at| (at.clone(), id)));
+            return Some(News::Assigned(assigned));
+        }
+        None
+    }
+
+    fn to_revoke(&self, id: SessionId) -> impl Iterator<Item = &TopicPartition> {
+        self.held_by(id)
+            .filter(move |at| self.dealt.get(*at) != Some(&id) && !self.revoked.contains(*at))
+    }
+
+    fn to_assign(&self, id: SessionId) -> impl Iterator<Item = &TopicPartition> {
+        let dealt = self.dealt.iter().filter(move |(_, to)| **to == id);
+        dealt.filter_map(|(at, _)| (!self.held.contains_key(at)).then_some(at))
+    }
+
+    /// Takes back what a member was told to give up. If it has been dealt to it again in the meantime, it is told so.
+    pub(super) fn release(&mut self, id: SessionId, at: &TopicPartition) {
+        if self.holds(id, at) && self.revoked.remove(at) {
+            self.held.remove(at);
+        }
+    }
+
+    /// Deals all partitions: whoever has one keeps it, free ones go to whoever has the fewest, and whoever then has two more
+    /// than another who could have one gives one away.
+    fn deal(&mut self) {
+        let mut hands: Vec<BTreeSet<TopicPartition>> = vec![BTreeSet::new(); self.members.len()];
+        let mut free = Vec::new();
         for at in self.partitions() {
-            let owner = (turn..turn + self.members.len())
-                .map(|place| place % self.members.len())
-                .find(|place| self.members[*place].reads(&at.topic));
-            if let Some(place) = owner {
-                turn = place + 1;
-                if self.members[place].id == id {
-                    mine.push(at);
+            let before = [self.dealt.get(&at), self.held.get(&at)];
+            let keeper = before.into_iter().flatten().find_map(|id| {
+                let member = |m: &Member| m.id == *id && m.reads(&at.topic);
+                self.members.iter().position(member)
+            });
+            match keeper {
+                Some(place) => _ = hands[place].insert(at),
+                None => free.push(at),
+            }
+        }
+        for at in free {
+            let readers = (0..self.members.len()).filter(|m| self.members[*m].reads(&at.topic));
+            if let Some(place) = readers.min_by_key(|m| hands[*m].len()) {
+                hands[place].insert(at);
+            }
+        }
+        while let Some((from, to, at)) = self.unfair(&hands) {
+            hands[from].remove(&at);
+            hands[to].insert(at);
+        }
+        let members = self.members.iter().zip(hands);
+        self.dealt = members
+            .flat_map(|(member, hand)| hand.into_iter().map(|at| (at, member.id)))
+            .collect();
+    }
+
+    /// A partition that is better moved: from whom, to whom.
+    fn unfair(&self, hands: &[BTreeSet<TopicPartition>]) -> Option<(usize, usize, TopicPartition)> {
+        let mut by_count: Vec<usize> = (0..hands.len()).collect();
+        by_count.sort_by_key(|place| hands[*place].len());
+        for from in by_count.iter().rev() {
+            for to in &by_count {
+                if hands[*from].len() < hands[*to].len() + 2 {
+                    break;
+                }
+                let movable = |at: &&TopicPartition| self.members[*to].reads(&at.topic);
+                if let Some(at) = hands[*from].iter().rev().find(movable) {
+                    return Some((*from, *to, at.clone()));
                 }
             }
         }
-        mine
+        None
     }
 
     /// All partitions that any member reads, sorted, each once.
-    fn partitions(&self) -> Vec<TopicPartition> {
+    fn partitions(&self) -> BTreeSet<TopicPartition> {
         let topics = self.members.iter().flat_map(|member| &member.topics);
-        let mut all: Vec<_> = topics
-            .flat_map(|topic| (0..topic.partitions).map(|p| TopicPartition::new(&*topic.name, p)))
-            .collect();
-        all.sort_unstable();
-        all.dedup();
-        all
+        topics
+            .flat_map(|topic| {
+                let name: std::sync::Arc<str> = topic.name.as_str().into();
+                (0..topic.partitions).map(move |p| TopicPartition::new(name.clone(), p))
+            })
+            .collect()
     }
 }
 
@@ -85,77 +229,4 @@ impl Member {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn topic(number: usize, partitions: i32) -> TopicInfo {
-        TopicInfo {
-            name: format!("topic-{number}"),
-            partitions,
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn every_partition_belongs_to_exactly_one_member_that_reads_it(
-            partitions in prop::collection::vec(1..6_i32, 1..4),
-            reads in prop::collection::vec(prop::collection::vec(any::<bool>(), 4), 1..6),
-            leaves in prop::collection::vec(any::<bool>(), 6),
-        ) {
-            let mut group = Group::default();
-            let topics_of = |reads: &[bool]| -> Vec<_> {
-                partitions.iter().enumerate().filter(|(t, _)| reads[*t]).map(|(t, n)| topic(t, *n)).collect()
-            };
-            let ids = (0..).map(SessionId);
-            for (id, reads) in ids.clone().zip(&reads) {
-                group.join(id, topics_of(reads));
-            }
-            let stays: Vec<_> = ids.zip(&reads).zip(&leaves).filter(|(_, leaves)| !**leaves).map(|(m, _)| m).collect();
-            for id in (0..6).map(SessionId).filter(|id| stays.iter().all(|(stay, _)| stay != id)) {
-                group.leave(id);
-            }
-            let mut dealt: Vec<_> = stays.iter().flat_map(|(id, _)| group.assignment(*id)).collect();
-            dealt.sort_unstable();
-            let mut expected: Vec<_> = (0..partitions.len())
-                .filter(|t| stays.iter().any(|(_, reads)| reads[*t]))
-                .flat_map(|t| (0..partitions[t]).map(move |p| TopicPartition::new(format!("topic-{t}"), p)))
-                .collect();
-            expected.sort_unstable();
-            prop_assert_eq!(dealt, expected);
-            for (id, reads) in &stays {
-                let mine = group.assignment(*id);
-                prop_assert!(mine.is_sorted());
-                for at in mine {
-                    prop_assert!(topics_of(reads).iter().any(|t| t.name == *at.topic));
-                }
-            }
-        }
-
-        #[test]
-        fn members_that_read_the_same_differ_by_at_most_one_partition(members in 1..6_u64, topics in 1..5_usize, partitions in 1..5_i32) {
-            let mut group = Group::default();
-            for id in 0..members {
-                group.join(SessionId(id), (0..topics).map(|t| topic(t, partitions)).collect());
-            }
-            let counts: Vec<_> = (0..members).map(|id| group.assignment(SessionId(id)).len()).collect();
-            let (least, most) = (counts.iter().min(), counts.iter().max());
-            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{:?}", counts);
-        }
-    }
-
-    #[test]
-    fn joining_and_leaving_begin_a_generation_and_leaving_twice_does_not() {
-        let mut group = Group::default();
-        let start = group.generation();
-        group.join(SessionId(1), vec![topic(0, 1)]);
-        let joined = group.generation();
-        assert_ne!(start, joined);
-        group.leave(SessionId(1));
-        let left = group.generation();
-        assert_ne!(joined, left);
-        group.leave(SessionId(1));
-        assert_eq!(group.generation(), left);
-    }
-}
+mod tests;

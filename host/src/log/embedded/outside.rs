@@ -14,6 +14,25 @@ pub struct EmbeddedReader {
 }
 
 impl EmbeddedReader {
+    /// A reader of one partition.
+    pub(super) fn of_partition(
+        shared: &Arc<Shared>,
+        at: &TopicPartition,
+        from: Offset,
+    ) -> Result<Self, LogError> {
+        let id = shared.state().partition_id(at)?;
+        let mut positions = Positions::new(vec![Position {
+            at: at.clone(),
+            id,
+            next: Offset(0),
+        }]);
+        positions.seek(at, from)?;
+        Ok(Self {
+            shared: Arc::clone(shared),
+            positions,
+        })
+    }
+
     /// A reader from the given offsets on, and from the start of partitions not given.
     pub(super) fn new(
         shared: &Arc<Shared>,

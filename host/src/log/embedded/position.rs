@@ -26,13 +26,20 @@ impl Positions {
         Self(positions)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Position> {
-        self.0.iter()
+    /// Adds a partition. Returns whether it was not there before.
+    pub(super) fn add(&mut self, position: Position) -> bool {
+        match self.0.binary_search_by(|p| p.at.cmp(&position.at)) {
+            Ok(_) => false,
+            Err(place) => {
+                self.0.insert(place, position);
+                true
+            }
+        }
     }
 
-    pub(super) fn get(&self, at: &TopicPartition) -> Option<&Position> {
-        let place = self.0.binary_search_by(|p| p.at.cmp(at)).ok()?;
-        Some(&self.0[place])
+    /// Reads these partitions no longer.
+    pub(super) fn remove(&mut self, partitions: &[TopicPartition]) {
+        self.0.retain(|p| !partitions.contains(&p.at));
     }
 
     /// Moves the position in a partition.

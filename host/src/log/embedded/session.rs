@@ -1,40 +1,37 @@
 //! A session: a worker's part in a group of the embedded log.
 //!
 //! A session is **fenced** as soon as another joins under its transactional id: it has left the group, its polls and
-//! commits fail for good. It is **behind** when its group has been dealt anew since its last poll: its commits are
-//! refused with [`CommitError::Aborted`], and its next poll says [`Polled::Reassigned`] and puts it at the group's
-//! committed offsets.
+//! commits fail for good. It is **expelled** when it is told [`Polled::Lost`]: it has been given up, as by a broker that has not heard
+//! of it, its commits fail with [`CommitError::Aborted`], and once it has released what it lost it is a member again.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::group::{Generation, SessionId};
+use super::group::{News, SessionId};
+use super::plan::Plan;
 use super::position::{Position, Positions};
 use super::shared::{Shared, State};
-use super::store::NewGroupOffset;
 use crate::log::{
     CommitError, Fetched, GroupOffset, LogError, Membership, Offset, Outbox, Polled, Session,
-    TopicPartition,
+    TopicPartition, Written,
 };
-
-const MAX_METADATA_BYTES: usize = 4_096;
 
 /// A worker's part in a group. Dropping it leaves the group.
 pub struct EmbeddedSession {
     shared: Arc<Shared>,
     id: SessionId,
     membership: Membership,
-    /// The generation that `positions` belong to.
-    generation: Generation,
+    /// What it was told to be its own, and has not released.
+    assigned: BTreeSet<TopicPartition>,
+    /// Of these, what it was told to release.
+    leaving: BTreeSet<TopicPartition>,
+    /// It was expelled, and joins again once it has released everything.
+    expelled: bool,
+    /// Where it reads: what it began and was not told to release.
     positions: Positions,
-}
-
-/// How a session stands in its group.
-enum Standing {
-    Fenced,
-    Behind,
-    Current,
+    /// What it began.
+    begun: BTreeSet<TopicPartition>,
 }
 
 impl EmbeddedSession {
@@ -43,93 +40,97 @@ impl EmbeddedSession {
             shared: Arc::clone(shared),
             id: shared.join(membership)?,
             membership: membership.clone(),
-            generation: Generation::default(),
+            assigned: BTreeSet::new(),
+            leaving: BTreeSet::new(),
+            expelled: false,
             positions: Positions::default(),
+            begun: BTreeSet::new(),
         })
     }
 
-    fn standing(&self, state: &State) -> Standing {
-        if state.is_fenced(self.id, &self.membership) {
-            return Standing::Fenced;
-        }
-        let group = state.group(&self.membership.group);
-        match group.is_some_and(|group| group.generation() == self.generation) {
-            true => Standing::Current,
-            false => Standing::Behind,
-        }
-    }
-
     fn fenced(&self) -> String {
-        let id = &self.membership.transactional_id;
+        let id = self.membership.transactional_id();
         format!("another session has joined as {id}")
     }
 
-    /// Takes over the partitions dealt in the current generation, each from the group's offset on.
-    fn catch_up(&mut self) -> Result<(), LogError> {
-        let (generation, assigned) = {
-            let state = self.shared.state();
-            let group = state.group(&self.membership.group);
-            let (generation, assigned) = group
-                .map(|group| (group.generation(), group.assignment(self.id)))
-                .unwrap_or_default();
-            let with_id = |at| state.partition_id(&at).map(|id| (at, id));
-            let assigned = assigned.into_iter().map(with_id);
-            (generation, assigned.collect::<Result<Vec<_>, _>>()?)
-        };
-        // No commit of the generation before is under way any more: a new one begins only when it is nobody's turn.
-        let positions = assigned.into_iter().map(|(at, id)| {
-            let committed = self.shared.store.group_offset(&self.membership.group, id)?;
-            let next = committed.map_or(Offset(0), |(offset, _)| offset);
-            Ok(Position { at, id, next })
-        });
-        self.positions = Positions::new(positions.collect::<Result<_, LogError>>()?);
-        self.generation = generation;
-        Ok(())
+    /// Whether the group has something to tell, if only that the session is a member.
+    fn has_news(&self, state: &State) -> bool {
+        let group = state.group(&self.membership.group);
+        group.is_some_and(|group| group.has_news(self.id) || !group.knows(self.id))
     }
 
-    /// The offsets as they will be stored. Of two for one partition the later counts.
-    fn check<'a>(
-        &'a self,
-        offsets: &'a [GroupOffset],
-    ) -> Result<Vec<NewGroupOffset<'a>>, CommitError> {
-        let mut checked = BTreeMap::new();
-        for offset in offsets {
-            let refuse = |why: String| Err(CommitError::Refused(format!("{}: {why}", offset.at)));
-            let Some(position) = self.positions.get(&offset.at) else {
-                return refuse(
-                    "an offset is committed, but the partition is not assigned".to_owned(),
-                );
-            };
-            if offset.offset < Offset(0) {
-                return refuse(format!("offset {} is below 0", offset.offset));
+    /// Takes note of what the group tells.
+    fn take(&mut self, news: News) -> Polled {
+        match news {
+            News::Assigned(partitions) => {
+                self.assigned.extend(partitions.iter().cloned());
+                Polled::Assigned(partitions)
             }
-            if offset.metadata.len() > MAX_METADATA_BYTES {
-                let bytes = offset.metadata.len();
-                return refuse(format!(
-                    "metadata of {bytes} bytes, of which {MAX_METADATA_BYTES} are allowed"
-                ));
+            News::Revoked(partitions) => {
+                self.positions.remove(&partitions);
+                self.leaving.extend(partitions.iter().cloned());
+                Polled::Revoked(partitions)
             }
-            let group = &self.membership.group;
-            let at = position.id;
-            checked.insert(at, NewGroupOffset { group, at, offset });
+            News::Lost(_) => {
+                // What it had not released counts as lost, whatever it was told of it before.
+                let lost: Vec<_> = self.assigned.iter().cloned().collect();
+                self.positions.remove(&lost);
+                self.leaving.extend(lost.iter().cloned());
+                self.expelled = true;
+                Polled::Lost(lost)
+            }
         }
-        Ok(checked.into_values().collect())
+    }
+
+    /// Whether the group would take a commit of this session.
+    fn check_right(&self, state: &State, offsets: &[GroupOffset]) -> Result<(), CommitError> {
+        if state.is_fenced(self.id, &self.membership) {
+            return Err(CommitError::Fenced(self.fenced()));
+        }
+        let name = &self.membership.group;
+        let Some(group) = state.group(name).filter(|group| group.knows(self.id)) else {
+            return Err(CommitError::Aborted(format!(
+                "group {name} does not take this session for a member: poll to learn what it has"
+            )));
+        };
+        match offsets.iter().find(|o| !group.holds(self.id, &o.at)) {
+            None => Ok(()),
+            Some(offset) => Err(CommitError::Aborted(format!(
+                "{}: an offset is committed, but the partition is not this session's",
+                offset.at
+            ))),
+        }
     }
 }
 
 impl Session for EmbeddedSession {
     fn poll(&mut self, into: &mut Fetched, wait: Duration) -> Result<Polled, LogError> {
         into.clear();
+        if self.expelled && self.assigned.is_empty() {
+            self.shared.join_again(self.id, &self.membership)?;
+            self.expelled = false;
+        }
         let state = self.shared.state_when(wait, |state| {
-            !matches!(self.standing(state), Standing::Current) || self.positions.has_news(state)
+            state.is_fenced(self.id, &self.membership)
+                || self.has_news(state)
+                || self.positions.has_news(state)
         });
-        let standing = self.standing(&state);
+        let fenced = state.is_fenced(self.id, &self.membership);
+        let has_news = self.has_news(&state);
         let ends = self.positions.ends(&state);
         drop(state);
-        match standing {
-            Standing::Fenced => Err(LogError::Fenced(self.fenced())),
-            Standing::Behind => self.catch_up().map(|()| Polled::Reassigned),
-            Standing::Current => {
+        if fenced {
+            return Err(LogError::Fenced(self.fenced()));
+        }
+        let news = has_news.then(|| {
+            let group = &self.membership.group;
+            self.shared.change_group(group, |group| group.tell(self.id))
+        });
+        match news.flatten().map(|news| self.take(news)) {
+            // There was nothing to release.
+            Some(Polled::Lost(lost)) if lost.is_empty() => Ok(Polled::Records),
+            Some(polled) => Ok(polled),
+            None => {
                 let store = &self.shared.store;
                 self.positions.read(store, &ends, false, into)?;
                 Ok(Polled::Records)
@@ -138,45 +139,73 @@ impl Session for EmbeddedSession {
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {
-        self.positions.iter().map(|p| p.at.clone()).collect()
+        self.assigned.iter().cloned().collect()
     }
 
-    fn committed(&mut self) -> Result<Vec<GroupOffset>, LogError> {
-        let _turn = self.shared.turn();
-        let mut committed = Vec::new();
-        for Position { at, id, .. } in self.positions.iter() {
-            let stored = self
-                .shared
-                .store
-                .group_offset(&self.membership.group, *id)?;
-            committed.extend(stored.map(|(offset, metadata)| GroupOffset {
-                at: at.clone(),
-                offset,
-                metadata,
-            }));
+    fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<GroupOffset>, LogError> {
+        self.shared.group_offsets(&self.membership.group, of)
+    }
+
+    fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        for (at, offset) in from {
+            let refuse = |why| Err(LogError::Refused(format!("partition {at} {why}")));
+            if !self.assigned.contains(at) {
+                return refuse("is not assigned: begin only those that are");
+            }
+            if self.begun.contains(at) {
+                return refuse("was begun before: seek in it");
+            }
+            if *offset < Offset(0) {
+                return refuse("begins at an offset below 0");
+            }
+            self.begun.insert(at.clone());
+            if !self.leaving.contains(at) {
+                self.positions.add(Position {
+                    at: at.clone(),
+                    id: self.shared.state().partition_id(at)?,
+                    next: *offset,
+                });
+            }
         }
-        Ok(committed)
+        Ok(())
     }
 
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        to.iter()
-            .try_for_each(|(at, offset)| self.positions.seek(at, *offset))
+        for (at, offset) in to {
+            // What is to be released is not read any more, wherever it stands.
+            if !(self.begun.contains(at) && self.leaving.contains(at)) {
+                self.positions.seek(at, *offset)?;
+            }
+        }
+        Ok(())
     }
 
-    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
-        let turn = self.shared.turn();
-        let standing = self.standing(&self.shared.state());
-        match standing {
-            Standing::Fenced => return Err(CommitError::Fenced(self.fenced())),
-            Standing::Behind => {
-                return Err(CommitError::Aborted(format!(
-                    "the partitions of group {} have been dealt anew: poll to learn which are left",
-                    self.membership.group
-                )));
-            }
-            Standing::Current => {}
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        if let Some(at) = partitions.iter().find(|at| !self.leaving.contains(*at)) {
+            return Err(LogError::Refused(format!(
+                "partition {at} was neither revoked nor lost: release only what was"
+            )));
         }
-        let offsets = self.check(offsets)?;
+        for at in partitions {
+            self.leaving.remove(at);
+            self.assigned.remove(at);
+            self.begun.remove(at);
+        }
+        let group = &self.membership.group;
+        self.shared.change_group(group, |group| {
+            partitions.iter().for_each(|at| group.release(self.id, at));
+        });
+        Ok(())
+    }
+
+    /// One atomic batch, whatever the membership's delivery: to write offsets apart would gain nothing here.
+    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
+        let turn = self.shared.turn();
+        self.check_right(&self.shared.state(), offsets)?;
+        let offsets = self
+            .shared
+            .check_offsets(&self.membership.group, offsets)
+            .map_err(CommitError::Refused)?;
         let plan = self
             .shared
             .plan(&turn, outbox)
@@ -185,12 +214,29 @@ impl Session for EmbeddedSession {
                 other => CommitError::Refused(other.to_string()),
             })?;
         if plan.blocks.is_empty() && offsets.is_empty() {
-            return Ok(());
+            return Ok(Written::default());
         }
+        let written = written(outbox, &plan);
         self.shared
             .write(&turn, plan, &offsets)
-            .map_err(|error| CommitError::Unknown(error.to_string()))
+            .map_err(|error| CommitError::Unknown(error.to_string()))?;
+        Ok(written)
     }
+}
+
+/// Where the records that name their partition come to lie.
+fn written(outbox: &Outbox, plan: &Plan<'_>) -> Written {
+    let mut written = Written::default();
+    for record in outbox.records() {
+        let Some(partition) = record.partition() else {
+            continue;
+        };
+        let topic = plan.topics.get(record.topic());
+        if let Some(end) = topic.and_then(|topic| topic.end(partition)) {
+            written.note(record.topic(), partition, Offset(end.0 - 1));
+        }
+    }
+    written
 }
 
 impl Drop for EmbeddedSession {

@@ -1,4 +1,4 @@
-//! What the sessions, readers and writers of one folder share, and in which order they change it.
+//! What the sessions, readers and writers of one log share, and in which order they change it.
 //!
 //! Two locks, always taken in this order:
 //! 1. the **turn**: commits, appends, joins and leaves happen one after another. So no commit is under way while
@@ -16,12 +16,16 @@ use super::format::{PartitionId, StoredTopic, TopicId};
 use super::group::{Group, SessionId};
 use super::plan::{Plan, Topic};
 use super::store::{NewGroupOffset, Store};
-use crate::log::{LogError, Membership, Outbox, TopicInfo, TopicPartition, TopicSpec};
+use crate::log::{
+    GroupOffset, LogError, Membership, Offset, Outbox, TopicInfo, TopicPartition, TopicSpec,
+};
 
 /// Names of groups and transactional ids are no longer than this.
 const MAX_NAME_BYTES: usize = 1_024;
 /// A limit against typing errors: each poll looks at every partition.
 const MAX_PARTITIONS: i32 = 10_000;
+/// What stands beside a group's offset is no longer than this.
+const MAX_METADATA_BYTES: usize = 4_096;
 
 pub(super) struct Shared {
     pub(super) store: Store,
@@ -47,18 +51,25 @@ pub(super) struct State {
 impl Shared {
     pub(super) fn new(store: Store) -> Result<Self, LogError> {
         let topics = store.topics()?.into_iter();
-        let state = State {
-            topics: topics
-                .map(|(name, id, ends)| (name, Topic::new(id, ends)))
-                .collect(),
+        let topics = topics
+            .map(|(name, id, ends)| (name, Topic::new(id, ends)))
+            .collect();
+        let mut shared = Self::empty(store);
+        shared.state = Mutex::new(State {
+            topics,
             ..State::default()
-        };
-        Ok(Self {
+        });
+        Ok(shared)
+    }
+
+    /// Of a store without topics.
+    pub(super) fn empty(store: Store) -> Self {
+        Self {
             store,
             turn: Mutex::new(()),
-            state: Mutex::new(state),
+            state: Mutex::default(),
             changed: Condvar::new(),
-        })
+        }
     }
 
     pub(super) fn turn(&self) -> Turn<'_> {
@@ -77,6 +88,9 @@ impl Shared {
         wait: Duration,
         ready: impl Fn(&State) -> bool,
     ) -> MutexGuard<'_, State> {
+        if wait.is_zero() {
+            return self.state();
+        }
         self.changed
             .wait_timeout_while(self.state(), wait, |state| !ready(state))
             .unwrap_or_else(PoisonError::into_inner)
@@ -113,25 +127,39 @@ impl Shared {
 
     /// Takes a session in; whoever held its transactional id leaves.
     pub(super) fn join(&self, membership: &Membership) -> Result<SessionId, LogError> {
+        let name = membership.transactional_id();
         check_name("group", &membership.group)?;
-        check_name("transactional id", &membership.transactional_id)?;
+        check_name("transactional id", &name)?;
         let _turn = self.turn();
         let mut state = self.state();
-        let topics = membership.topics.iter().map(|name| state.info(name));
-        let topics = topics.collect::<Result<_, _>>()?;
+        let topics = state.infos(&membership.topics)?;
         state.sessions += 1;
         let id = SessionId(state.sessions);
         let owner = (id, membership.group.clone());
-        let former = state
-            .owners
-            .insert(membership.transactional_id.clone(), owner);
-        if let Some((former, group)) = former {
+        if let Some((former, group)) = state.owners.insert(name.clone(), owner) {
             state.groups.entry(group).or_default().leave(former);
         }
         let group = state.groups.entry(membership.group.clone());
-        group.or_default().join(id, topics);
+        group.or_default().join(id, &name, topics);
         self.changed.notify_all();
         Ok(id)
+    }
+
+    /// Takes a session in again that had been expelled, unless it was fenced in the meantime.
+    pub(super) fn join_again(
+        &self,
+        id: SessionId,
+        membership: &Membership,
+    ) -> Result<(), LogError> {
+        let _turn = self.turn();
+        let mut state = self.state();
+        if !state.is_fenced(id, membership) {
+            let topics = state.infos(&membership.topics)?;
+            let group = state.groups.entry(membership.group.clone()).or_default();
+            group.join(id, &membership.transactional_id(), topics);
+        }
+        self.changed.notify_all();
+        Ok(())
     }
 
     /// Lets a session go. Waits for a commit that is under way.
@@ -139,12 +167,103 @@ impl Shared {
         let _turn = self.turn();
         let mut state = self.state();
         if !state.is_fenced(id, membership) {
-            state.owners.remove(&membership.transactional_id);
+            state.owners.remove(&membership.transactional_id());
             if let Some(group) = state.groups.get_mut(&membership.group) {
                 group.leave(id);
             }
         }
         self.changed.notify_all();
+    }
+
+    /// Takes the partitions of a member away without its doing.
+    pub(super) fn expel(&self, group: &str, name: &str) {
+        let _turn = self.turn();
+        let mut state = self.state();
+        let State { owners, groups, .. } = &mut *state;
+        if let Some(((id, _), group)) = owners.get(name).zip(groups.get_mut(group)) {
+            group.expel(*id);
+        }
+        self.changed.notify_all();
+    }
+
+    /// Changes a group, and wakes whoever waits for it. Waits for a commit that is under way.
+    pub(super) fn change_group<T>(&self, name: &str, change: impl FnOnce(&mut Group) -> T) -> T {
+        let _turn = self.turn();
+        let mut state = self.state();
+        let changed = change(state.groups.entry(name.to_owned()).or_default());
+        self.changed.notify_all();
+        changed
+    }
+
+    /// Where a group stands in these partitions.
+    pub(super) fn group_offsets(
+        &self,
+        group: &str,
+        of: &[TopicPartition],
+    ) -> Result<Vec<GroupOffset>, LogError> {
+        let _turn = self.turn();
+        let mut offsets = Vec::new();
+        for at in of {
+            let id = self.state().partition_id(at)?;
+            let stored = self.store.group_offset(group, id)?;
+            offsets.extend(stored.map(|(offset, metadata)| GroupOffset {
+                at: at.clone(),
+                offset,
+                metadata,
+            }));
+        }
+        Ok(offsets)
+    }
+
+    /// Sets where a group stands, if it has no members.
+    pub(super) fn set_group_offsets(
+        &self,
+        group: &str,
+        offsets: &[GroupOffset],
+    ) -> Result<(), LogError> {
+        check_name("group", group)?;
+        let turn = self.turn();
+        let members = self.state().group(group).map(Group::names);
+        if let Some(members) = members.filter(|members| !members.is_empty()) {
+            return Err(LogError::Refused(format!(
+                "group {group} has live members, {}: stop them first",
+                members.join(", ")
+            )));
+        }
+        let offsets = self
+            .check_offsets(group, offsets)
+            .map_err(LogError::Refused)?;
+        let nothing = Outbox::new();
+        let plan = self.plan(&turn, &nothing)?;
+        self.write(&turn, plan, &offsets)
+    }
+
+    /// The offsets as they will be stored. Of two for one partition the later counts.
+    ///
+    /// # Errors
+    /// Names the first that can't be stored.
+    pub(super) fn check_offsets<'a>(
+        &self,
+        group: &'a str,
+        offsets: &'a [GroupOffset],
+    ) -> Result<Vec<NewGroupOffset<'a>>, String> {
+        let mut checked = BTreeMap::new();
+        for offset in offsets {
+            let refuse = |why: String| Err(format!("{}: {why}", offset.at));
+            if offset.offset < Offset(0) {
+                return refuse(format!("offset {} is below 0", offset.offset));
+            }
+            if offset.metadata.len() > MAX_METADATA_BYTES {
+                let bytes = offset.metadata.len();
+                return refuse(format!(
+                    "metadata of {bytes} bytes, of which {MAX_METADATA_BYTES} are allowed"
+                ));
+            }
+            let at = self.state().partition_id(&offset.at);
+            let at = at.map_err(|error| error.to_string())?;
+            checked.insert(at, NewGroupOffset { group, at, offset });
+        }
+        Ok(checked.into_values().collect())
     }
 
     /// Plans the writing of an outbox. The plan holds as long as the turn does.
@@ -181,11 +300,14 @@ impl State {
         topic.ok_or_else(|| LogError::NoTopic(name.to_owned()))
     }
 
-    pub(super) fn info(&self, name: &str) -> Result<TopicInfo, LogError> {
-        self.topic(name).map(|topic| TopicInfo {
-            name: name.to_owned(),
-            partitions: topic.partitions(),
-        })
+    fn infos(&self, names: &[String]) -> Result<Vec<TopicInfo>, LogError> {
+        let info = |name: &String| {
+            self.topic(name).map(|topic| TopicInfo {
+                name: name.clone(),
+                partitions: topic.partitions(),
+            })
+        };
+        names.iter().map(info).collect()
     }
 
     pub(super) fn partition_id(&self, at: &TopicPartition) -> Result<PartitionId, LogError> {
@@ -202,7 +324,7 @@ impl State {
 
     /// Whether another session has joined under the transactional id since.
     pub(super) fn is_fenced(&self, id: SessionId, membership: &Membership) -> bool {
-        let owner = self.owners.get(&membership.transactional_id);
+        let owner = self.owners.get(&membership.transactional_id());
         owner.is_none_or(|(owner, _)| *owner != id)
     }
 }

@@ -1,14 +1,20 @@
 //! What librdkafka calls back: its messages, partitions that come and go, records that were not delivered.
 
-use std::sync::Mutex;
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rdkafka::Message;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr;
+
+use crate::log::{Offset, Polled, TopicPartition, Written};
 
 /// Passes librdkafka's own messages to our log. A broker that is away is repeated often, so what librdkafka says of
 /// connections is for debugging; the worker itself tells its operator.
@@ -46,16 +52,22 @@ impl ClientContext for Messages {
 
 impl ConsumerContext for Messages {}
 
-/// Learns from librdkafka when partitions come and go.
+/// Learns from librdkafka when partitions come and go, and tells nobody but the session.
 #[derive(Default)]
 pub(super) struct Group {
-    reassigned: AtomicBool,
+    events: Mutex<VecDeque<Polled>>,
+    closing: AtomicBool,
 }
 
 impl Group {
-    /// Whether partitions have come or gone since the last call.
-    pub(super) fn take_reassigned(&self) -> bool {
-        self.reassigned.swap(false, Ordering::Relaxed)
+    /// What has happened first of all that has not been told.
+    pub(super) fn next_event(&self) -> Option<Polled> {
+        lock(&self.events).pop_front()
+    }
+
+    /// From now on nobody is there to be told.
+    pub(super) fn close(&self) {
+        self.closing.store(true, Ordering::Relaxed);
     }
 }
 
@@ -70,27 +82,84 @@ impl ClientContext for Group {
 }
 
 impl ConsumerContext for Group {
-    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Error(error) = rebalance {
-            tracing::warn!(%error, "the group could not be rebalanced");
+    /// Called by a poll, on its thread. Until librdkafka is answered it holds back every partition and the whole group.
+    ///
+    /// An assignment is therefore answered at once, with nothing to fetch yet: what has been assigned is added when the session
+    /// begins it, which may be much later. A revocation is answered by the session, once it has released everything: the group
+    /// waits for it as long as the session goes on polling (`max.poll.interval.ms`).
+    fn rebalance(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        partitions: &mut TopicPartitionList,
+    ) {
+        let nothing = TopicPartitionList::new();
+        let is_lost = consumer.assignment_lost();
+        let listed = named(partitions);
+        let untold = listed.is_empty() || self.closing.load(Ordering::Relaxed);
+        let (answered, told) = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => (
+                consumer.incremental_assign(&nothing),
+                Polled::Assigned(listed),
+            ),
+            _ if untold => (
+                consumer.incremental_unassign(&nothing),
+                Polled::Revoked(listed),
+            ),
+            _ if is_lost => (Ok(()), Polled::Lost(listed)),
+            _ => (Ok(()), Polled::Revoked(listed)),
+        };
+        if let Err(error) = answered {
+            tracing::warn!(%error, "the group could not be answered");
         }
-        self.reassigned.store(true, Ordering::Relaxed);
+        if !untold {
+            lock(&self.events).push_back(told);
+        }
     }
 }
 
-/// Remembers the first record that the broker did not take.
+/// What has become of the records sent.
+#[derive(Default)]
+struct Report {
+    /// Why the first that the broker did not take was not taken.
+    failed: Option<KafkaError>,
+    written: Written,
+    /// Partitions of which an offset was not told, because the broker had the record already.
+    untold: Vec<TopicPartition>,
+}
+
+/// Notes what becomes of records, and whether the connection was ever disturbed.
 #[derive(Default)]
 pub(super) struct Deliveries {
-    failed: Mutex<Option<KafkaError>>,
+    report: Mutex<Report>,
+    disturbed: AtomicBool,
 }
 
 impl Deliveries {
-    pub(super) fn take_failure(&self) -> Option<KafkaError> {
-        let mut failed = self
-            .failed
-            .lock()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
-        failed.take()
+    /// Begins to count anew.
+    pub(super) fn start(&self) {
+        *lock(&self.report) = Report::default();
+    }
+
+    /// Where the records have come to lie.
+    ///
+    /// # Errors
+    /// Why the first that was not taken was not.
+    pub(super) fn finish(&self) -> Result<Written, KafkaError> {
+        let report = std::mem::take(&mut *lock(&self.report));
+        if let Some(error) = report.failed {
+            return Err(error);
+        }
+        let mut written = report.written;
+        for at in report.untold {
+            written.forget(&at.topic, at.partition);
+        }
+        Ok(written)
+    }
+
+    /// Whether librdkafka has told of any error since the producer was made.
+    pub(super) fn is_disturbed(&self) -> bool {
+        self.disturbed.load(Ordering::Relaxed)
     }
 }
 
@@ -100,6 +169,7 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        self.disturbed.store(true, Ordering::Relaxed);
         Messages.error(error, reason);
     }
 }
@@ -108,12 +178,37 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            let mut failed = self
-                .failed
-                .lock()
-                .unwrap_or_else(|poisoned| poisoned.into_inner());
-            failed.get_or_insert_with(|| error.clone());
+        let mut report = lock(&self.report);
+        match result {
+            Ok(message) if message.offset() >= 0 => {
+                let offset = Offset(message.offset());
+                report
+                    .written
+                    .note(message.topic(), message.partition(), offset);
+            }
+            Ok(message) => {
+                let at = TopicPartition::new(message.topic(), message.partition());
+                report.untold.push(at);
+            }
+            Err((error, _)) => {
+                report.failed.get_or_insert_with(|| error.clone());
+            }
         }
     }
+}
+
+/// What is under the lock is changed in single steps, so a thread that panicked has left it whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The partitions of a list, sorted.
+fn named(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    let elements = list.elements();
+    let mut named: Vec<_> = elements
+        .iter()
+        .map(|element| TopicPartition::new(element.topic(), element.partition()))
+        .collect();
+    named.sort();
+    named
 }

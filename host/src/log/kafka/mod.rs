@@ -1,18 +1,29 @@
 //! The log that is Kafka, through librdkafka.
 //!
 //! - [`KafkaLog`]: settings, topics and their bounds.
-//! - `session`: a consumer and a transactional producer that work as one.
-//! - `reader` and `writer`: for commands and tests, outside groups and transactions.
-//! - `records`, `contexts`: records in librdkafka's form, and what it calls back.
+//! - `session`: a consumer and a producer that work as one; `holdings`: which partitions it has; `generation`: whether the
+//!   group takes it for a member.
+//! - `transaction` and `plain`: the two ways to commit; `verdict`: what is done when a step of it fails.
+//! - `members`: who has ever committed in a group, and the end of what dead ones left open.
+//! - `reader`, `writer`, `outside`: for commands, recovery and tests, outside groups and transactions.
+//! - `records`, `sending`, `contexts`: records in librdkafka's form, sending them, and what it calls back.
 //! - `known`: that a topic exists is checked before anything is produced to it.
 //! - `errors`: librdkafka's errors, sorted by what can be done about them.
 
 mod contexts;
 mod errors;
+mod generation;
+mod holdings;
 mod known;
+mod members;
+mod outside;
+mod plain;
 mod reader;
 mod records;
+mod sending;
 mod session;
+mod transaction;
+mod verdict;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -22,10 +33,15 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use self::errors::log_error;
-use super::{Bounds, Log, LogError, Membership, Offset, TopicInfo, TopicSpec};
+use self::outside::onlooker;
+use super::{
+    Bounds, GroupOffset, Log, LogError, Membership, Offset, TopicInfo, TopicPartition, TopicSpec,
+};
+use crate::time::Timestamp;
 
 pub use reader::KafkaReader;
 pub use session::KafkaSession;
@@ -160,39 +176,53 @@ impl Log for KafkaLog {
         let info = self
             .topic(topic)?
             .ok_or_else(|| LogError::NoTopic(topic.to_owned()))?;
+        // One consumer for each way to look at an end.
+        let written = onlooker(self, None, "read_uncommitted")?;
+        let committed = self.admin.inner();
         (0..info.partitions)
             .map(|partition| {
-                let (start, end) = self
-                    .admin
-                    .inner()
+                let (start, end) = committed
+                    .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
+                    .map_err(|error| log_error(&error))?;
+                let (_, written) = written
                     .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
                     .map_err(|error| log_error(&error))?;
                 Ok(Bounds {
                     start: Offset(start),
                     end: Offset(end),
+                    written: Offset(written.max(end)),
                 })
             })
             .collect()
     }
 
     fn max_record_bytes(&self, topic: &str) -> Result<usize, LogError> {
+        let settings = self.topic_settings(topic)?;
+        let limit = settings.get("max.message.bytes");
+        let limit = limit.and_then(|text| text.parse().ok());
+        limit.ok_or_else(|| {
+            LogError::Refused(format!(
+                "the cluster does not tell max.message.bytes of topic {topic}"
+            ))
+        })
+    }
+
+    fn topic_settings(&self, topic: &str) -> Result<BTreeMap<String, String>, LogError> {
         let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
         let topics = [ResourceSpecifier::Topic(topic)];
         let configs = self.wait(self.admin.describe_configs(&topics, &options))?;
+        let mut settings = BTreeMap::new();
         for config in configs {
-            let config = config.map_err(|code| {
-                LogError::Refused(format!("cannot read the settings of topic {topic}: {code}"))
+            let config = config.map_err(|code| match code {
+                RDKafkaErrorCode::UnknownTopicOrPartition => LogError::NoTopic(topic.to_owned()),
+                code => {
+                    LogError::Refused(format!("cannot read the settings of topic {topic}: {code}"))
+                }
             })?;
-            let limit = config
-                .get("max.message.bytes")
-                .and_then(|e| e.value.clone());
-            if let Some(limit) = limit.and_then(|text| text.parse().ok()) {
-                return Ok(limit);
-            }
+            let told = config.entries.into_iter();
+            settings.extend(told.filter_map(|e| e.value.map(|value| (e.name, value))));
         }
-        Err(LogError::Refused(format!(
-            "the cluster does not tell max.message.bytes of topic {topic}"
-        )))
+        Ok(settings)
     }
 
     fn join(&self, membership: &Membership) -> Result<KafkaSession, LogError> {
@@ -201,6 +231,49 @@ impl Log for KafkaLog {
 
     fn reader(&self, topic: &str, from: &[(i32, Offset)]) -> Result<KafkaReader, LogError> {
         KafkaReader::new(self, topic, from)
+    }
+
+    fn partition_reader(&self, at: &TopicPartition, from: Offset) -> Result<KafkaReader, LogError> {
+        KafkaReader::of_partition(self, at, from)
+    }
+
+    fn offsets_at(&self, topic: &str, at: Timestamp) -> Result<Vec<Offset>, LogError> {
+        outside::offsets_at(self, topic, at, &self.bounds(topic)?)
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<String>, LogError> {
+        let listed = self
+            .admin
+            .inner()
+            .fetch_group_list(Some(group), REQUEST_TIMEOUT)
+            .map_err(|error| log_error(&error))?;
+        let groups = listed.groups().iter().filter(|found| found.name() == group);
+        let mut members: Vec<String> = groups
+            .flat_map(|group| group.members())
+            .map(|member| member.client_id().to_owned())
+            .collect();
+        members.sort();
+        Ok(members)
+    }
+
+    fn group_offsets(
+        &self,
+        group: &str,
+        of: &[TopicPartition],
+    ) -> Result<Vec<GroupOffset>, LogError> {
+        outside::committed(&onlooker(self, Some(group), "read_committed")?, of)
+    }
+
+    fn set_group_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {
+        outside::set_offsets(self, group, offsets)
+    }
+
+    fn end_transactions(
+        &self,
+        group: &str,
+        dead: &dyn Fn(&str) -> bool,
+    ) -> Result<usize, LogError> {
+        members::end(self, group, dead)
     }
 
     fn writer(&self) -> Result<KafkaWriter, LogError> {

@@ -1,4 +1,4 @@
-//! Reads committed records of one topic outside any group.
+//! Reads committed records of one topic, or of one partition of it, outside any group.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::KafkaLog;
 use super::contexts::Messages;
 use super::errors::log_error;
 use super::records::append;
-use crate::log::{Fetched, Log, LogError, Offset, Reader};
+use crate::log::{Fetched, Log, LogError, Offset, Reader, TopicPartition};
 
 /// A poll returns when it has this many records.
 const POLL_RECORDS: usize = 4_096;
@@ -26,6 +26,7 @@ pub struct KafkaReader {
 }
 
 impl KafkaReader {
+    /// Of all partitions: those listed from the given offsets on, the others from their start.
     pub(super) fn new(
         log: &KafkaLog,
         topic: &str,
@@ -33,6 +34,36 @@ impl KafkaReader {
     ) -> Result<Self, LogError> {
         let info = log.topic(topic)?;
         let info = info.ok_or_else(|| LogError::NoTopic(topic.to_owned()))?;
+        let place = |partition| {
+            let listed = from.iter().find(|(listed, _)| *listed == partition);
+            let offset = listed.map_or(NativeOffset::Beginning, |(_, at)| {
+                NativeOffset::Offset(at.0)
+            });
+            (partition, offset)
+        };
+        Self::from(log, topic, (0..info.partitions).map(place))
+    }
+
+    /// Of one partition.
+    pub(super) fn of_partition(
+        log: &KafkaLog,
+        at: &TopicPartition,
+        from: Offset,
+    ) -> Result<Self, LogError> {
+        let info = log.topic(&at.topic)?;
+        let info = info.ok_or_else(|| LogError::NoTopic(at.topic.to_string()))?;
+        if !(0..info.partitions).contains(&at.partition) {
+            return Err(LogError::Refused(format!("there is no partition {at}")));
+        }
+        let place = (at.partition, NativeOffset::Offset(from.0));
+        Self::from(log, &at.topic, [place])
+    }
+
+    fn from(
+        log: &KafkaLog,
+        topic: &str,
+        places: impl IntoIterator<Item = (i32, NativeOffset)>,
+    ) -> Result<Self, LogError> {
         let consumer: BaseConsumer<Messages> = log
             .client(
                 &[("client.id", "millstream-reader")],
@@ -48,11 +79,7 @@ impl KafkaReader {
             .create_with_context(Messages)
             .map_err(|error| log_error(&error))?;
         let mut list = TopicPartitionList::new();
-        for partition in 0..info.partitions {
-            let listed = from.iter().find(|(listed, _)| *listed == partition);
-            let offset = listed.map_or(NativeOffset::Beginning, |(_, at)| {
-                NativeOffset::Offset(at.0)
-            });
+        for (partition, offset) in places {
             list.add_partition_offset(topic, partition, offset)
                 .map_err(|error| log_error(&error))?;
         }

@@ -1,41 +1,54 @@
-//! A worker's part in a group: one consumer and one transactional producer that work as one.
+//! A worker's part in a group: one consumer and one producer that work as one.
 //!
 //! The consumer finds the group's offsets, the producer commits them inside its transactions (KIP-447); the consumer
-//! itself never commits. Everything runs on the caller's thread: librdkafka calls back only inside `poll`.
+//! itself commits only where transactions are not wanted. Everything runs on the caller's thread: librdkafka calls back only
+//! inside `poll`.
+//!
+//! The member is static: the group knows it by the name under which it commits. A process that comes back within the session
+//! timeout gets its partitions again without anybody else noticing, and two processes of one name don't live side by side for
+//! long: the group tells the elder that it is fenced.
 
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
-use super::contexts::{Deliveries, Group};
-use super::errors::{is_fenced, log_error};
-use super::known::KnownTopics;
-use super::records::{append, native_record};
-use super::{KafkaLog, PAUSE, REQUEST_TIMEOUT};
+use super::contexts::Group;
+use super::errors::log_error;
+use super::generation::identity;
+use super::holdings::Holdings;
+use super::outside::{committed, native_offsets};
+use super::plain::Plain;
+use super::records::append;
+use super::transaction::{Transactions, owner_of};
+use super::{KafkaLog, PAUSE, REQUEST_TIMEOUT, members};
 use crate::log::{
-    CommitError, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, OutboxRecord,
-    Polled, Session, TopicPartition,
+    CommitError, Delivery, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, Polled,
+    Session, TopicPartition, Written,
 };
 
 /// A poll returns when it has this many records, so that a batch stays in the processor's cache.
 const POLL_RECORDS: usize = 4_096;
 /// A poll returns when it has this many bytes.
 const POLL_BYTES: usize = 4 << 20;
-/// How long the broker lets a transaction be open. An open transaction holds up every reader of the sink, so a dead host's
-/// must end soon.
-const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long one step of a commit may be tried again before its transaction is given up. Above the transaction timeout
-/// that we ask of the broker, so that afterwards the broker has decided.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How often a member tells its group that it is alive, in milliseconds; it learns as often whether it has been fenced.
+const HEARTBEAT: &str = "1000";
+/// How long a member whose producer was fenced waits to learn whether it was by a second process of the same name: longer than that
+/// process takes to join and the next heartbeat to tell.
+const FENCING_SHOWS: Duration = Duration::from_secs(3);
 
-/// A member of a consumer group that commits by transactions.
+/// A member of a consumer group.
 pub struct KafkaSession {
     consumer: BaseConsumer<Group>,
-    producer: BaseProducer<Deliveries>,
-    known: KnownTopics,
+    holdings: Holdings,
+    commits: Commits,
+}
+
+/// How it commits.
+enum Commits {
+    ExactlyOnce(Transactions),
+    AtLeastOnce(Plain),
 }
 
 impl KafkaSession {
@@ -45,47 +58,38 @@ impl KafkaSession {
                 return Err(LogError::NoTopic(topic.clone()));
             }
         }
-        let producer: BaseProducer<Deliveries> = log
-            .client(
-                &[
-                    ("client.id", "millstream"),
-                    // Records of a commit are queued in one go, so there is nothing to linger for.
-                    ("linger.ms", "1"),
-                    ("message.max.bytes", "67108864"),
-                    ("queue.buffering.max.messages", "1000000"),
-                    ("compression.type", "lz4"),
-                ],
-                &[
-                    (
-                        "transaction.timeout.ms",
-                        &TRANSACTION_TIMEOUT.as_millis().to_string(),
-                    ),
-                    ("transactional.id", &membership.transactional_id),
-                    ("enable.idempotence", "true"),
-                    // The same partition for the same key as the Java client.
-                    ("partitioner", "murmur2_random"),
-                ],
-            )
-            .create_with_context(Deliveries::default())
-            .map_err(|error| log_error(&error))?;
-        // Fences older owners and ends what they left open, before anything is read.
-        producer
-            .init_transactions(REQUEST_TIMEOUT)
-            .map_err(|error| log_error(&error))?;
-
+        let id = membership.transactional_id();
+        // Fences older owners and ends what they left open, before anything is read. Noted only then: whoever
+        // ends what dead members left open forgets a name before calling for it.
+        let commits = match membership.delivery {
+            Delivery::ExactlyOnce => {
+                let transactions = Transactions::new(log, &id)?;
+                members::note(log, &membership.group, &id)?;
+                Commits::ExactlyOnce(transactions)
+            }
+            Delivery::AtLeastOnce => {
+                // It may have worked by transactions before, and left one open.
+                owner_of(log, &id)?;
+                Commits::AtLeastOnce(Plain::new(log, &id)?)
+            }
+        };
         let consumer: BaseConsumer<Group> = log
             .client(
                 &[
-                    ("client.id", "millstream"),
-                    ("partition.assignment.strategy", "cooperative-sticky"),
                     ("session.timeout.ms", "10000"),
+                    ("heartbeat.interval.ms", HEARTBEAT),
                     // A full queue is looked at again soon; the default of a second halves the throughput.
                     ("fetch.queue.backoff.ms", "10"),
                     ("queued.min.messages", "100000"),
                     ("fetch.message.max.bytes", "4194304"),
                 ],
                 &[
+                    ("client.id", &id),
                     ("group.id", &membership.group),
+                    ("group.instance.id", &id),
+                    // The newer protocol refuses transactions that run across a rebalance (KIP-1251).
+                    ("group.protocol", "classic"),
+                    ("partition.assignment.strategy", "cooperative-sticky"),
                     ("enable.auto.commit", "false"),
                     ("enable.auto.offset.store", "false"),
                     ("isolation.level", "read_committed"),
@@ -101,177 +105,148 @@ impl KafkaSession {
             .map_err(|error| log_error(&error))?;
         Ok(Self {
             consumer,
-            producer,
-            known: KnownTopics::default(),
+            holdings: Holdings::default(),
+            commits,
         })
     }
 
-    /// Hands all records to librdkafka and waits until the broker has each.
-    fn produce(&self, outbox: &Outbox, deadline: Instant) -> Result<(), CommitError> {
-        for record in outbox.records() {
-            self.send(record, deadline)?;
-        }
-        // librdkafka's own flush looks only every 100 ms.
-        while self.producer.in_flight_count() > 0 {
-            self.producer.poll(Duration::from_millis(10));
-            if Instant::now() > deadline {
-                return Err(self.abort("the broker did not take the records in time".to_owned()));
-            }
-        }
-        match self.producer.context().take_failure() {
-            None => Ok(()),
-            Some(error) => Err(self.abort_refused(&error)),
+    /// Why this session is of no more use, if another process has joined as the same member.
+    fn fencing(&self) -> Option<String> {
+        let fatal = self.consumer.client().fatal_error();
+        let fenced = fatal.filter(|(code, _)| *code == RDKafkaErrorCode::FencedInstanceId);
+        fenced.map(|(_, why)| why)
+    }
+
+    fn poll_error(&self, error: &KafkaError) -> LogError {
+        match self.fencing() {
+            Some(why) => LogError::Fenced(why),
+            None => log_error(error),
         }
     }
 
-    fn send(&self, record: OutboxRecord<'_>, deadline: Instant) -> Result<(), CommitError> {
-        loop {
-            match self.producer.send(native_record(&record)) {
-                Ok(()) => return Ok(()),
-                Err((error, _)) => {
-                    let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
-                    if !full || Instant::now() > deadline {
-                        return Err(self.abort_refused(&error));
-                    }
-                    self.producer.poll(Duration::from_millis(10));
-                }
+    /// Takes note of what the group has said.
+    fn take(&mut self, event: Polled) -> Polled {
+        match &event {
+            Polled::Records => {}
+            Polled::Assigned(partitions) => self.holdings.assign(partitions),
+            Polled::Revoked(partitions) | Polled::Lost(partitions) => {
+                self.holdings.leave(partitions);
             }
         }
+        event
     }
 
-    /// Repeats a step while librdkafka says that it may be repeated.
-    fn step(
+    /// The group, to be told to the broker beside the offsets, if it takes this session for a member and the partitions are its own.
+    fn right_to_commit(
         &self,
-        deadline: Instant,
-        call: impl Fn(&BaseProducer<Deliveries>) -> KafkaResult<()>,
-    ) -> Result<(), KafkaError> {
+        offsets: &[GroupOffset],
+    ) -> Result<ConsumerGroupMetadata, CommitError> {
+        if let Some(why) = self.fencing() {
+            return Err(CommitError::Fenced(why));
+        }
+        if let Some(offset) = offsets.iter().find(|o| !self.holdings.has(&o.at)) {
+            return Err(CommitError::Aborted(format!(
+                "{}: an offset is committed, but the partition is not this session's",
+                offset.at
+            )));
+        }
+        // Looked at before and after, so that what was taken in between is the same.
+        let before = identity(&self.consumer);
+        let group = self.consumer.group_metadata();
+        let after = identity(&self.consumer);
+        match group {
+            Some(group) if before == after && before.is_some_and(|now| now.is_valid()) => Ok(group),
+            _ => Err(CommitError::Aborted(
+                "the group does not take this session for a member now".to_owned(),
+            )),
+        }
+    }
+
+    /// What a fenced producer means: it may have been called for by mistake, by somebody who held this member for dead, or the broker may
+    /// have ended a transaction that took too long. Then joining again mends it. But if a second process has this member's name,
+    /// the two would fence each other for ever; the group knows of that, and tells it with a heartbeat.
+    fn fenced_or(&self, error: CommitError) -> CommitError {
+        let deadline = Instant::now() + FENCING_SHOWS;
         loop {
-            match call(&self.producer) {
-                Err(KafkaError::Transaction(error))
-                    if error.is_retriable() && Instant::now() < deadline =>
-                {
-                    self.producer.poll(Duration::from_millis(10));
-                }
-                other => return other,
+            if let Some(why) = self.fencing() {
+                return CommitError::Fenced(why);
             }
-        }
-    }
-
-    /// A step before the commit itself failed: nothing can have been committed.
-    fn give_up(&self, error: &KafkaError) -> CommitError {
-        if self.is_fenced(error) {
-            CommitError::Fenced(error.to_string())
-        } else {
-            self.abort(error.to_string())
-        }
-    }
-
-    fn abort_refused(&self, error: &KafkaError) -> CommitError {
-        if self.is_fenced(error) {
-            return CommitError::Fenced(error.to_string());
-        }
-        let reason = error.to_string();
-        match self.abort(reason.clone()) {
-            CommitError::Aborted(_) if !log_error(error).is_retriable() => {
-                CommitError::Refused(reason)
+            if Instant::now() >= deadline {
+                return error;
             }
-            other => other,
+            std::thread::park_timeout(PAUSE);
         }
-    }
-
-    /// Aborts the transaction, because of `reason`.
-    fn abort(&self, reason: String) -> CommitError {
-        let deadline = Instant::now() + COMMIT_TIMEOUT;
-        let aborted = self.step(deadline, |producer| {
-            producer.abort_transaction(REQUEST_TIMEOUT)
-        });
-        self.producer.context().take_failure();
-        match aborted {
-            Ok(()) => CommitError::Aborted(reason),
-            Err(error) if self.is_fenced(&error) => CommitError::Fenced(error.to_string()),
-            Err(error) => CommitError::Unknown(format!("{reason}; and the abort failed: {error}")),
-        }
-    }
-
-    fn is_fenced(&self, error: &KafkaError) -> bool {
-        error.rdkafka_error_code().is_some_and(is_fenced)
-            || self
-                .producer
-                .client()
-                .fatal_error()
-                .is_some_and(|(code, _)| is_fenced(code))
     }
 }
 
 impl Session for KafkaSession {
     fn poll(&mut self, into: &mut Fetched, wait: Duration) -> Result<Polled, LogError> {
         into.clear();
+        // librdkafka tells a fatal error only once, which may have been in the middle of a poll.
+        if let Some(why) = self.fencing() {
+            return Err(LogError::Fenced(why));
+        }
+        if let Some(event) = self.consumer.context().next_event() {
+            return Ok(self.take(event));
+        }
         let (mut records, mut bytes, mut wait) = (0, 0, wait);
         while records < POLL_RECORDS && bytes < POLL_BYTES {
             let polled = self.consumer.poll(wait);
-            if self.consumer.context().take_reassigned() {
-                into.clear();
-                return Ok(Polled::Reassigned);
-            }
-            match polled {
-                None => break,
+            // What came before an event is good, and the event is told by the next poll.
+            let event = match polled {
                 Some(Ok(message)) => {
                     bytes += append(&message, into);
                     records += 1;
                     wait = Duration::ZERO;
+                    continue;
                 }
-                // What came before it is good; the error shows again if it lasts.
                 Some(Err(error)) if records > 0 => {
                     tracing::debug!(%error, "poll");
                     break;
                 }
-                Some(Err(error)) => return Err(log_error(&error)),
-            }
+                Some(Err(error)) => return Err(self.poll_error(&error)),
+                None if records > 0 => break,
+                None => self.consumer.context().next_event(),
+            };
+            return Ok(event.map_or(Polled::Records, |event| self.take(event)));
         }
         Ok(Polled::Records)
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {
-        // It fails only for a consumer that has been closed, which owns nothing.
-        let list = self.consumer.assignment().unwrap_or_default();
-        let mut assigned: Vec<TopicPartition> = list
-            .elements()
-            .iter()
-            .map(|element| TopicPartition::new(element.topic(), element.partition()))
-            .collect();
-        assigned.sort();
-        assigned
+        self.holdings.all()
     }
 
-    fn committed(&mut self) -> Result<Vec<GroupOffset>, LogError> {
-        let list = self
-            .consumer
-            .committed(REQUEST_TIMEOUT)
-            .map_err(|error| log_error(&error))?;
-        let mut committed = Vec::new();
-        for element in list.elements() {
-            element.error().map_err(|error| log_error(&error))?;
-            if let NativeOffset::Offset(offset) = element.offset() {
-                committed.push(GroupOffset {
-                    at: TopicPartition::new(element.topic(), element.partition()),
-                    offset: Offset(offset),
-                    metadata: element.metadata().to_owned(),
-                });
-            }
+    fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<GroupOffset>, LogError> {
+        committed(&self.consumer, of)
+    }
+
+    fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        for (at, _) in from {
+            self.holdings.check_begin(at)?;
         }
-        Ok(committed)
+        if from.is_empty() {
+            return Ok(());
+        }
+        self.consumer
+            .incremental_assign(&positions(from)?)
+            .map_err(|error| log_error(&error))?;
+        from.iter().for_each(|(at, _)| self.holdings.begin(at));
+        Ok(())
     }
 
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        if to.is_empty() {
+        let mut read = Vec::with_capacity(to.len());
+        for (at, offset) in to {
+            if self.holdings.is_read(at)? {
+                read.push((at.clone(), *offset));
+            }
+        }
+        if read.is_empty() {
             return Ok(());
         }
-        let mut list = TopicPartitionList::with_capacity(to.len());
-        for (at, offset) in to {
-            list.add_partition_offset(&at.topic, at.partition, NativeOffset::Offset(offset.0))
-                .map_err(|error| log_error(&error))?;
-        }
-        // A partition that was just assigned can't be sought in until librdkafka has begun to fetch it.
+        let list = positions(&read)?;
+        // A partition that was just begun can't be sought in until librdkafka fetches it.
         let deadline = Instant::now() + REQUEST_TIMEOUT;
         loop {
             let sought = self
@@ -295,69 +270,58 @@ impl Session for KafkaSession {
         }
     }
 
-    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
-        let begun = Instant::now();
-        match self.commit_once(outbox, offsets) {
-            // The broker ends a transaction that is open for too long by fencing its producer, which then looks as if
-            // somebody had taken over. If somebody has, joining again tells.
-            Err(CommitError::Fenced(why)) if begun.elapsed() >= TRANSACTION_TIMEOUT => {
-                Err(CommitError::Unknown(why))
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let Some(stopped) = self.holdings.release(partitions)? else {
+            return Ok(());
+        };
+        let mut list = TopicPartitionList::with_capacity(stopped.len());
+        for at in &stopped {
+            list.add_partition(&at.topic, at.partition);
+        }
+        self.consumer
+            .incremental_unassign(&list)
+            .map_err(|error| log_error(&error))
+    }
+
+    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
+        let group = self.right_to_commit(offsets)?;
+        let list =
+            native_offsets(offsets).map_err(|error| CommitError::Refused(error.to_string()))?;
+        if outbox.is_empty() && offsets.is_empty() {
+            return Ok(Written::default());
+        }
+        match &mut self.commits {
+            Commits::AtLeastOnce(plain) => plain.commit(outbox, &list, &self.consumer),
+            Commits::ExactlyOnce(transactions) => {
+                let committed = transactions.commit(outbox, &list, &group);
+                let fenced = transactions.is_fenced();
+                committed.map_err(|error| match fenced {
+                    true => self.fenced_or(error),
+                    false => error,
+                })
             }
-            other => other,
         }
     }
 }
 
-impl KafkaSession {
-    fn commit_once(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
-        // Before the transaction begins, so there is nothing to abort.
-        self.known
-            .check(outbox, self.producer.client())
-            .map_err(|error| match error {
-                LogError::Unavailable(why) => CommitError::Aborted(why),
-                other => CommitError::Refused(other.to_string()),
-            })?;
-        let Some(group) = self.consumer.group_metadata() else {
-            return Err(CommitError::Unknown(
-                "the consumer has left its group".to_owned(),
-            ));
-        };
-        let mut list = TopicPartitionList::with_capacity(offsets.len());
-        for GroupOffset {
-            at,
-            offset,
-            metadata,
-        } in offsets
+impl Drop for KafkaSession {
+    fn drop(&mut self) {
+        self.consumer.context().close();
+        // A revocation that was not answered would hold up the closing of the consumer.
+        if let Err(error) = self
+            .consumer
+            .incremental_unassign(&TopicPartitionList::new())
         {
-            let mut element = list.add_partition(&at.topic, at.partition);
-            element
-                .set_offset(NativeOffset::Offset(offset.0))
-                .map_err(|error| CommitError::Refused(error.to_string()))?;
-            element.set_metadata(metadata);
-        }
-        let deadline = Instant::now() + COMMIT_TIMEOUT;
-        self.producer.begin_transaction().map_err(|error| {
-            if self.is_fenced(&error) {
-                CommitError::Fenced(error.to_string())
-            } else {
-                CommitError::Unknown(error.to_string())
-            }
-        })?;
-        self.produce(outbox, deadline)?;
-        self.step(deadline, |producer| {
-            producer.send_offsets_to_transaction(&list, &group, REQUEST_TIMEOUT)
-        })
-        .map_err(|error| self.give_up(&error))?;
-        match self.step(deadline, |producer| {
-            producer.commit_transaction(REQUEST_TIMEOUT)
-        }) {
-            Ok(()) => Ok(()),
-            Err(error) if self.is_fenced(&error) => Err(CommitError::Fenced(error.to_string())),
-            Err(KafkaError::Transaction(error)) if error.txn_requires_abort() => {
-                Err(self.abort(error.to_string()))
-            }
-            // After a commit that was not answered, an abort could tear what the broker has decided.
-            Err(error) => Err(CommitError::Unknown(error.to_string())),
+            tracing::debug!(%error, "leaving");
         }
     }
+}
+
+fn positions(from: &[(TopicPartition, Offset)]) -> Result<TopicPartitionList, LogError> {
+    let mut list = TopicPartitionList::with_capacity(from.len());
+    for (at, offset) in from {
+        list.add_partition_offset(&at.topic, at.partition, NativeOffset::Offset(offset.0))
+            .map_err(|error| log_error(&error))?;
+    }
+    Ok(list)
 }

@@ -6,39 +6,19 @@ use std::path::Path;
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
-use super::block::{self, Wanted};
-use super::format::{self, PartitionId, StoredTopic, TopicId};
-use crate::log::{GroupOffset, LogError, Offset, RecordBatch};
-
-/// A partition gives at most about this many records to a poll, and so many bytes: the block that passes it is the last.
-const POLL_RECORDS: usize = 1_000;
-const POLL_BYTES: usize = 1 << 20;
-
-/// A block to be written.
-#[derive(Debug)]
-pub(super) struct NewBlock {
-    pub(super) at: PartitionId,
-    pub(super) last: Offset,
-    pub(super) bytes: Vec<u8>,
-}
-
-/// A group's offset to be written.
-#[derive(Debug)]
-pub(super) struct NewGroupOffset<'a> {
-    pub(super) group: &'a str,
-    pub(super) at: PartitionId,
-    pub(super) offset: &'a GroupOffset,
-}
+use super::{NewBlock, NewGroupOffset, Visit};
+use crate::log::embedded::format::{self, PartitionId, StoredTopic, TopicId};
+use crate::log::{LogError, Offset};
 
 /// The open folder. It stays locked against other processes until this is dropped.
-pub(super) struct Store {
+pub(in super::super) struct FolderStore {
     engine: Database,
     topics: Keyspace,
     groups: Keyspace,
     records: Keyspace,
 }
 
-impl Store {
+impl FolderStore {
     /// Opens the folder, or makes it.
     pub(super) fn open(path: &Path) -> Result<Self, LogError> {
         let failed = |error| match error {
@@ -145,53 +125,25 @@ impl Store {
         batch.commit().map_err(storage_error)
     }
 
-    /// Where a group stands in a partition.
-    pub(super) fn group_offset(
-        &self,
-        group: &str,
-        at: PartitionId,
-    ) -> Result<Option<(Offset, String)>, LogError> {
-        let value = self
-            .groups
-            .get(at.group_key(group))
-            .map_err(storage_error)?;
-        value
-            .map(|value| {
-                format::decode_group_offset(&value).ok_or_else(|| {
-                    LogError::Damaged(format!("the offset of group {group} in {at:?}"))
-                })
-            })
-            .transpose()
+    pub(super) fn group_value(&self, key: &[u8]) -> Result<Option<Vec<u8>>, LogError> {
+        let value = self.groups.get(key).map_err(storage_error)?;
+        Ok(value.map(|value| value.to_vec()))
     }
 
-    /// Appends what a poll takes of a partition to `into`: at least one record, which must be there.
-    pub(super) fn read(
+    pub(super) fn blocks_from(
         &self,
         at: PartitionId,
-        wanted: Wanted,
-        into: &mut RecordBatch,
+        from: Offset,
+        visit: &mut Visit<'_>,
     ) -> Result<(), LogError> {
-        for entry in self.records.range(at.blocks_from(wanted.from)) {
+        for entry in self.records.range(at.blocks_from(from)) {
             let (key, bytes) = entry.into_inner().map_err(storage_error)?;
-            format::last_offset(&key)
-                .and_then(|last| block::read(&bytes, last, wanted, into))
-                .ok_or_else(|| damaged_block(into, wanted.from))?;
-            let is_enough = into.len() >= POLL_RECORDS || into.byte_len() >= POLL_BYTES;
-            let is_all = into.last_offset().is_some_and(|o| o.next() >= wanted.end);
-            if is_enough || is_all {
+            if !visit(&key, &bytes)? {
                 break;
             }
         }
-        match into.is_empty() {
-            false => Ok(()),
-            true => Err(damaged_block(into, wanted.from)),
-        }
+        Ok(())
     }
-}
-
-fn damaged_block(of: &RecordBatch, from: Offset) -> LogError {
-    let at = of.partition();
-    LogError::Damaged(format!("the records of {at} from offset {from} on"))
 }
 
 /// The engine's error in our words. A failed write is not tried again: the engine takes no more of them.

@@ -1,0 +1,71 @@
+//! Producers, and the sending of an outbox through one.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, Producer};
+
+use super::KafkaLog;
+use super::contexts::Deliveries;
+use super::errors::log_error;
+use super::records::native_record;
+use crate::log::{LogError, Outbox, Written};
+
+/// How long to serve callbacks before looking again.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// An idempotent producer, with further settings that can't be overridden.
+pub(super) fn producer(
+    log: &KafkaLog,
+    client_id: &str,
+    fixed: &[(&str, &str)],
+) -> Result<BaseProducer<Deliveries>, LogError> {
+    let always = [
+        ("client.id", client_id),
+        ("enable.idempotence", "true"),
+        // The same partition for the same key as the Java client.
+        ("partitioner", "murmur2_random"),
+    ];
+    let fixed: Vec<_> = always.iter().chain(fixed).copied().collect();
+    log.client(
+        &[
+            // Records are queued in one go, so there is nothing to linger for.
+            ("linger.ms", "1"),
+            ("message.max.bytes", "67108864"),
+            ("queue.buffering.max.messages", "1000000"),
+            ("compression.type", "lz4"),
+        ],
+        &fixed,
+    )
+    .create_with_context(Deliveries::default())
+    .map_err(|error| log_error(&error))
+}
+
+/// Hands all records to librdkafka, and waits until the broker has each.
+///
+/// # Errors
+/// If a record was not taken, or not all were by the deadline. Others may be still on their way.
+pub(super) fn send_all(
+    producer: &BaseProducer<Deliveries>,
+    outbox: &Outbox,
+    deadline: Instant,
+) -> Result<Written, KafkaError> {
+    producer.context().start();
+    for record in outbox.records() {
+        while let Err((error, _)) = producer.send(native_record(&record)) {
+            let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+            if !full || Instant::now() > deadline {
+                return Err(error);
+            }
+            producer.poll(LOOK);
+        }
+    }
+    // librdkafka's own flush looks only every 100 ms.
+    while producer.in_flight_count() > 0 {
+        if Instant::now() > deadline {
+            return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+        }
+        producer.poll(LOOK);
+    }
+    producer.context().finish()
+}
