@@ -6,12 +6,14 @@
 pub mod cli;
 pub mod decode;
 pub mod fail_point;
+pub mod format;
 pub mod generate;
 pub mod log;
 pub mod pipeline;
 pub mod plugin;
 pub mod rows;
 pub mod sample;
+pub mod state;
 pub mod time;
 pub mod window;
 pub mod worker;

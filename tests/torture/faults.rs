@@ -13,7 +13,6 @@ use rustix::process::Signal;
 
 use crate::broker::Broker;
 use crate::host::{Ended, Host};
-use crate::interim::Interim;
 use crate::job::Job;
 use crate::plan::{Fault, Point};
 use crate::proxy::{Proxy, Trap, rest};

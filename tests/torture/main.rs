@@ -21,7 +21,6 @@ mod faults;
 mod feed;
 mod frames;
 mod host;
-mod interim;
 mod job;
 mod judge;
 mod plan;

@@ -115,7 +115,7 @@ fn look_back(job: &Job, watch: &Watch, world: &World, answer: &Answer) -> Report
     let begin = Instant::now();
     let is_undecided = |topic: &String| {
         let bounds = broker.log.bounds(topic).unwrap();
-        bounds.iter().any(|bounds| bounds.end > bounds.end)
+        bounds.iter().any(|bounds| bounds.written > bounds.end)
     };
     while [&job.results, &job.dead, &job.late].into_iter().any(is_undecided) {
         if begin.elapsed() > DECIDED {

@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use millstream::log::kafka::{KafkaLog, KafkaReader};
 use millstream::log::{Fetched, Log, Reader, TopicPartition};
 
-use crate::interim::Interim;
 use crate::job::Job;
 use crate::plan::PARTITIONS;
 

@@ -3,6 +3,7 @@
 //! The arrays are Arrow's; [`Field`] says what the contract says of them, which is a little more (`json` is text that
 //! is known to be one JSON value).
 
+mod encode;
 mod field;
 mod json;
 mod select;
@@ -12,6 +13,7 @@ mod tests;
 
 use arrow_array::{Array, ArrayRef};
 
+pub use encode::{decode_rows, encode_rows};
 pub use field::{Field, FieldType};
 pub use json::RowJson;
 

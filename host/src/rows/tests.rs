@@ -201,3 +201,57 @@ proptest! {
         prop_assert_eq!(joined.columns, rows(&list).columns);
     }
 }
+
+fn encode(rows: &Rows, which: impl Iterator<Item = usize>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode_rows(&fields(), rows, which, &mut bytes);
+    bytes
+}
+
+proptest! {
+    #[test]
+    fn rows_as_bytes_come_back_however_they_were_cut(
+        lists in proptest::collection::vec(proptest::collection::vec(any_row(), 0..12), 0..4),
+        indices in proptest::collection::vec(any::<proptest::sample::Index>(), 0..12),
+    ) {
+        let mut parts = Vec::new();
+        let mut expected = Vec::new();
+        for list in &lists {
+            let which: Vec<usize> = indices.iter().filter(|_| !list.is_empty()).map(|index| index.index(list.len())).collect();
+            expected.extend(which.iter().map(|row| list[*row].clone()));
+            parts.push(encode(&rows(list), which.into_iter()));
+        }
+        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+        let decoded = decode_rows(&fields(), &parts).unwrap();
+        prop_assert_eq!(decoded.len, expected.len());
+        prop_assert_eq!(decoded.columns, rows(&expected).columns);
+    }
+
+    #[test]
+    fn no_bytes_make_decoding_rows_panic(
+        bytes: Vec<u8>, list in proptest::collection::vec(any_row(), 1..8), at in any::<proptest::sample::Index>(), byte: u8,
+    ) {
+        let _ = decode_rows(&fields(), &[&bytes]);
+        let mut part = encode(&rows(&list), 0..list.len());
+        let at = at.index(part.len());
+        prop_assert!(decode_rows(&fields(), &[&part[..at]]).is_err());
+        part[at] = byte;
+        let _ = decode_rows(&fields(), &[&part]);
+        let required: Vec<Field> = fields().into_iter().map(|field| Field { optional: false, ..field }).collect();
+        let _ = decode_rows(&required, &[&part]);
+    }
+}
+
+#[test]
+fn a_count_of_rows_that_the_bytes_do_not_bear_out_is_damage() {
+    let mut bytes = encode(&rows(&[(None, None, None, None, None, None, None)]), 0..1);
+    bytes[1..5].copy_from_slice(&u32::MAX.to_be_bytes());
+    assert!(decode_rows(&fields(), &[&bytes]).is_err());
+}
+
+#[test]
+fn rows_without_columns_keep_their_number_as_bytes() {
+    let mut bytes = Vec::new();
+    encode_rows(&[], &Rows::new(3, vec![]), 0..2, &mut bytes);
+    assert_eq!(decode_rows(&[], &[&bytes, &bytes]).unwrap().len, 4);
+}

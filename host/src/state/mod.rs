@@ -1,0 +1,47 @@
+//! State: what tasks keep between commits, how it is written to the log, and the copy of it on the local disk.
+//!
+//! The changelog in the log is the truth. Each task writes what changes of its windows to its partition of it, in the
+//! transaction that also holds the results and the offsets; after that, the same changes are applied to the local
+//! store, with the changelog's offset. The store may therefore lag the log, and never leads it.
+//!
+//! - [`TaskId`], [`Position`]: whose state it is, and how far the local copy has come.
+//! - [`StateKey`], [`TaskState`], [`put_parts`]: the records of the changelog, which are the entries of the store.
+//! - [`ExchangeWriter`], [`ExchangeReader`]: partials on their way from one stage to the next.
+//! - [`Mark`], [`Shape`]: what stands beside a committed offset, so that the next owner knows what to trust.
+//! - [`Store`] with [`DiskStore`] and its twin [`MemoryStore`]: the local copy.
+//! - [`InstanceFolder`]: where on the disk it is, and who this process is.
+//!
+//! Each format states its version and its bytes, and has a golden file under `tests/golden/state` that later versions must
+//! read.
+
+mod disk;
+mod error;
+mod exchange;
+mod folder;
+mod key;
+mod mark;
+mod memory;
+mod parts;
+mod shape;
+mod store;
+mod task;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+pub use crate::format::FormatError;
+pub use disk::DiskStore;
+pub use error::StoreError;
+pub use exchange::{ExchangeReader, ExchangeWriter, Exchanged, Piece, Pieces};
+pub use folder::InstanceFolder;
+pub use key::{
+    StateKey, Write, all_parts, parts_after_key, parts_after_window, parts_of_key, parts_of_window,
+};
+pub use mark::{Mark, Origin};
+pub use memory::MemoryStore;
+pub use parts::{Part, PartReader, put_parts};
+pub use shape::{Shape, Stages};
+pub use store::{Change, Slice, Store};
+pub use task::{Lineage, Position, Stage, TaskId};
+pub use value::TaskState;

@@ -1,0 +1,248 @@
+//! The formats as they were written once, under `tests/golden/state/v1`: what is there must be read, and this version
+//! writes the same. A format that changes gets a new version and a new file; the old file stays, and is still read.
+//!
+//! A file has a line for each example: its bytes in hexadecimal.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use arrow_array::{
+    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, StringArray,
+    TimestampMillisecondArray,
+};
+
+use super::*;
+use crate::log::TopicPartition;
+use crate::rows::{Field, FieldType, Rows, decode_rows, encode_rows};
+use crate::window::Window;
+
+fn read(name: &str) -> String {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/state/v1");
+    std::fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The examples of a file, which must be those that are written now.
+fn golden(name: &str, written: &[Vec<u8>]) -> Vec<Vec<u8>> {
+    let now: String = written.iter().map(|bytes| hex(bytes) + "\n").collect();
+    let text = read(name);
+    assert!(text == now, "{name} is not what is written now:\n{now}");
+    let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
+    text.lines()
+        .map(|line| line.as_bytes().chunks(2).map(byte).collect())
+        .collect()
+}
+
+fn encoded(encode: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes);
+    bytes
+}
+
+const MINUTE: Window = Window {
+    start: Timestamp(1_700_000_040_000),
+    end: Timestamp(1_700_000_100_000),
+};
+
+fn clicks(partition: i32) -> TopicPartition {
+    TopicPartition::new("clicks", partition)
+}
+
+#[test]
+fn keys() {
+    let part = |window, key: &[u8], write, chunk| StateKey::Part {
+        window,
+        key: key.to_vec(),
+        write: Write(write),
+        chunk,
+    };
+    let before_1970 = Window {
+        start: Timestamp(-60_000),
+        end: Timestamp(0),
+    };
+    let keys = [
+        StateKey::Task,
+        part(before_1970, b"", 0, 0),
+        part(MINUTE, b"de", 7, 2),
+        part(MINUTE, b"\x00a\xff\x00", u64::MAX, u32::MAX),
+    ];
+    let written: Vec<_> = keys
+        .iter()
+        .map(|key| encoded(|out| key.encode(out)))
+        .collect();
+    for (bytes, key) in golden("key.hex", &written).iter().zip(keys) {
+        assert_eq!(StateKey::decode(bytes), Ok(key));
+    }
+}
+
+#[test]
+fn the_entry_of_a_task() {
+    let states = [
+        TaskState::default(),
+        TaskState {
+            next_write: Write(1_234),
+            fired: MINUTE.start,
+            watermarks: vec![(clicks(0), MINUTE.end), (clicks(31), Timestamp(-1))],
+        },
+    ];
+    let written: Vec<_> = states
+        .iter()
+        .map(|state| encoded(|out| state.encode(out)))
+        .collect();
+    for (bytes, state) in golden("task.hex", &written).iter().zip(states) {
+        assert_eq!(TaskState::decode(bytes), Ok(state));
+    }
+}
+
+#[test]
+fn positions() {
+    let positions = [position(0), position(1_234_567)];
+    let written = positions
+        .clone()
+        .map(|position| encoded(|out| position.encode(out)));
+    for (bytes, position) in golden("position.hex", &written).iter().zip(positions) {
+        assert_eq!(Position::decode(bytes), Ok(position));
+    }
+}
+
+#[test]
+fn parts() {
+    let mut written = Vec::new();
+    let mut chunks = 0;
+    for (write, bytes) in [(1, &b""[..]), (2, b"eleven byte")] {
+        let mut put = |key: &[u8], value: &[u8]| written.extend([key.to_vec(), value.to_vec()]);
+        chunks += put_parts(MINUTE, b"de", Write(write), bytes, 10, &mut put);
+    }
+    assert_eq!(chunks, 4);
+    let mut reader = PartReader::new();
+    let mut parts = Vec::new();
+    for entry in golden("parts.hex", &written).chunks(2) {
+        parts.extend(reader.push(&entry[0], &entry[1]).unwrap());
+    }
+    reader.finish().unwrap();
+    let bytes: Vec<_> = parts
+        .iter()
+        .map(|part| (part.write.0, &part.bytes[..]))
+        .collect();
+    assert_eq!(bytes, [(1, &b""[..]), (2, b"eleven byte")]);
+}
+
+#[test]
+fn records_of_the_repartition_topic() {
+    let mut writer = ExchangeWriter::new(60);
+    writer.part(MINUTE, b"de", 3, b"partial");
+    writer.part(MINUTE, b"", 3, &[7; 40]);
+    writer.watermark(&clicks(3), MINUTE.end);
+    let mut written = Vec::new();
+    writer.finish(|value| written.push(value.to_vec()));
+    let mut pieces = Pieces::new();
+    let mut read = Vec::new();
+    for value in golden("exchange.hex", &written) {
+        for entry in ExchangeReader::new(&value) {
+            match entry.unwrap() {
+                Exchanged::Part {
+                    key, source, bytes, ..
+                } => {
+                    read.push((key.to_vec(), source, bytes.to_vec()));
+                }
+                Exchanged::Piece {
+                    window,
+                    key,
+                    source,
+                    piece,
+                } => {
+                    let whole = pieces.add(window, key, source, piece).unwrap();
+                    read.extend(whole.map(|bytes| (key.to_vec(), source, bytes)));
+                }
+                Exchanged::Watermark(at, watermark) => {
+                    assert_eq!((at, watermark), (clicks(3), MINUTE.end));
+                }
+            }
+        }
+    }
+    let expected = [
+        (b"de".to_vec(), 3, b"partial".to_vec()),
+        (vec![], 3, vec![7; 40]),
+    ];
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn rows() {
+    let field = |name: &str, ty, optional| Field {
+        name: name.to_owned(),
+        ty,
+        optional,
+    };
+    let fields = [
+        field("b", FieldType::Bool, true),
+        field("i", FieldType::Int64, false),
+        field("f", FieldType::Float64, false),
+        field("t", FieldType::Timestamp, true),
+        field("text", FieldType::Text, true),
+        field("bytes", FieldType::Bytes, false),
+        field("json", FieldType::Json, false),
+    ];
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(BooleanArray::from(vec![Some(true), None, Some(false)])),
+        Arc::new(Int64Array::from(vec![-1, 0, i64::MAX])),
+        Arc::new(Float64Array::from(vec![0.1, -0.0, f64::INFINITY])),
+        Arc::new(TimestampMillisecondArray::from(vec![
+            Some(-1),
+            Some(0),
+            Some(MINUTE.end.0),
+        ])),
+        Arc::new(StringArray::from(vec![None, Some(""), Some("ü")])),
+        Arc::new(BinaryArray::from(vec![&b""[..], b"\x00", b"\xff\xfe"])),
+        Arc::new(StringArray::from(vec!["{}", "[1]", "null"])),
+    ];
+    let rows = Rows::new(3, columns);
+    let all = encoded(|out| encode_rows(&fields, &rows, 0..3, out));
+    let one = encoded(|out| encode_rows(&fields, &rows, [1].into_iter(), out));
+    let golden = golden("rows.hex", &[all, one]);
+    let parts: Vec<&[u8]> = golden.iter().map(Vec::as_slice).collect();
+    let read = decode_rows(&fields, &parts).unwrap();
+    assert_eq!(read.columns, rows.take(&[0, 1, 2, 1]).unwrap().columns);
+}
+
+#[test]
+fn marks() {
+    let lineage = Lineage::new(MINUTE.start, "5f1d7a84c02bdd6e-0", source(0));
+    let shape = Shape {
+        stages: Stages::One,
+        partitions: 1,
+        kind: "window-apply".to_owned(),
+        function: "visitors".to_owned(),
+        state_version: 1,
+        window: "tumbling 1m".to_owned(),
+        key: "country".to_owned(),
+        reads: "user_id: text".to_owned(),
+    };
+    let marks = [
+        Mark {
+            watermark: Timestamp::MIN,
+            shape: Shape::default(),
+            state: None,
+        },
+        Mark {
+            watermark: MINUTE.end,
+            shape,
+            state: Some(Origin {
+                lineage,
+                base: Offset(12),
+            }),
+        },
+    ];
+    let now: String = marks.iter().map(|mark| mark.to_json() + "\n").collect();
+    let text = read("mark.ndjson");
+    assert!(
+        text == now,
+        "mark.ndjson is not what is written now:\n{now}"
+    );
+    for (line, mark) in text.lines().zip(marks) {
+        assert_eq!(Mark::parse(line), Ok(mark));
+    }
+}
