@@ -56,7 +56,10 @@ impl Broker {
         let text = properties(hosts, proxy, harness, controller, &folder.join("data"));
         fs::write(folder.join("server.properties"), text).unwrap();
         let settings = BTreeMap::from([
-            ("bootstrap.servers".to_owned(), format!("127.0.0.1:{harness}")),
+            (
+                "bootstrap.servers".to_owned(),
+                format!("127.0.0.1:{harness}"),
+            ),
             // The harness is back as soon as the broker is.
             ("reconnect.backoff.max.ms".to_owned(), "500".to_owned()),
         ]);

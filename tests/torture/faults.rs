@@ -123,7 +123,9 @@ impl<'a> Torturer<'a> {
     /// Whether as many records have been read as there should be in each topic, or more.
     pub(crate) fn has_all(&self, wanted: [usize; 3]) -> bool {
         let seen = self.watch.seen().counts();
-        seen.iter().zip(wanted).all(|(seen, wanted)| *seen >= wanted)
+        seen.iter()
+            .zip(wanted)
+            .all(|(seen, wanted)| *seen >= wanted)
     }
 
     fn suffer(&mut self, fault: Fault) -> bool {
@@ -172,9 +174,8 @@ impl<'a> Torturer<'a> {
                 self.trap(Trap::DeliverLate(by), by)
             }
             Fault::StateDeleted => self.between_starts(|host, _| host.state.delete()),
-            Fault::StateDamaged => self.between_starts(|host, rng| {
-                host.state.damage(|files| rng.random_range(0..files))
-            }),
+            Fault::StateDamaged => self
+                .between_starts(|host, rng| host.state.damage(|files| rng.random_range(0..files))),
             Fault::StateOld => {
                 let copied = self.between_starts(|host, _| host.state.copy());
                 let went_on = self.recover("a copy was made");

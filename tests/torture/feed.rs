@@ -80,7 +80,10 @@ impl Answer {
                     results.insert((*start, Some(country.clone())), visitors);
                 }
             }
-            assert_eq!(sum, window.unique_visitors, "the harness contradicts the oracle");
+            assert_eq!(
+                sum, window.unique_visitors,
+                "the harness contradicts the oracle"
+            );
             if !by_country {
                 results.insert((window.start, None), sum);
             }
@@ -135,7 +138,10 @@ impl Feed<'_> {
                 due(self.round.pace, begin.elapsed())
             };
             outbox.clear();
-            for click in clicks.by_ref().take(due.saturating_sub(written).min(MOST) as usize) {
+            for click in clicks
+                .by_ref()
+                .take(due.saturating_sub(written).min(MOST) as usize)
+            {
                 answer.observe(&click);
                 let parts = RecordParts {
                     partition: Some(click.partition),

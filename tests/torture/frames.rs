@@ -72,11 +72,17 @@ mod tests {
             (request(0, 1, &[7, 7, 1]), false),
             (request(END_TXN, 1, &[]), false),
         ];
-        let bytes: Vec<u8> = requests.iter().flat_map(|(bytes, _)| bytes.clone()).collect();
+        let bytes: Vec<u8> = requests
+            .iter()
+            .flat_map(|(bytes, _)| bytes.clone())
+            .collect();
         let mut bytes = &bytes[..];
         for (request, is_commit) in requests {
             let frame = Frame::read(&mut bytes).unwrap().unwrap();
-            assert_eq!((frame.bytes(), frame.is_commit()), (&request[..], is_commit));
+            assert_eq!(
+                (frame.bytes(), frame.is_commit()),
+                (&request[..], is_commit)
+            );
         }
         assert!(Frame::read(&mut bytes).unwrap().is_none());
     }

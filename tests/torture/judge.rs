@@ -135,7 +135,9 @@ fn compare<K: Ord + std::fmt::Debug, V: Eq + std::fmt::Debug>(
         let is_right = wanted == Some(&value);
         if !is_right {
             tally.wrong += 1;
-            told.push(format!("{what} {key:?}: found {value:?}, right is {wanted:?}"));
+            told.push(format!(
+                "{what} {key:?}: found {value:?}, right is {wanted:?}"
+            ));
         }
         let times = times.entry(key).or_default();
         *times += 1;
@@ -177,7 +179,11 @@ mod tests {
         assert!(clean.is_clean());
         for (found, (lost, twice, wrong), said) in [
             (&[("a", 1)][..], (1, 0, 0), "result \"b\": lost"),
-            (&[("a", 1), ("b", 2), ("a", 1)], (0, 1, 0), "result \"a\": 2 times"),
+            (
+                &[("a", 1), ("b", 2), ("a", 1)],
+                (0, 1, 0),
+                "result \"a\": 2 times",
+            ),
             (
                 &[("a", 1), ("b", 3)],
                 (0, 0, 1),

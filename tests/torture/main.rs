@@ -97,7 +97,10 @@ fn run_for(time: Duration, seed: u64, world: &World, folder: &Path) -> Report {
 fn run(round: &Round, world: &World, folder: &Path) -> Report {
     let kinds = round.torture.each_ref().map(|(kind, _)| kind.name());
     let window = round.clicks.window;
-    println!("seed {}: {} and {}, windows of {window:#}", round.seed, kinds[0], kinds[1]);
+    println!(
+        "seed {}: {} and {}, windows of {window:#}",
+        round.seed, kinds[0], kinds[1]
+    );
     let begin = Instant::now();
     let folder = folder.join(format!("seed-{}", round.seed));
     let report = round::run(round, world, &folder);

@@ -261,7 +261,10 @@ fn the_short_form_has_each_fault_once_and_fits_its_time() {
 fn the_long_form_fills_its_time_and_follows_from_its_seed() {
     for seed in 0..20 {
         let round = long(seed, Duration::from_secs(3_600));
-        assert_eq!(round.torture, long(seed, Duration::from_secs(3_600)).torture);
+        assert_eq!(
+            round.torture,
+            long(seed, Duration::from_secs(3_600)).torture
+        );
         assert_ne!(round.torture[0].0, round.torture[1].0, "two pipelines");
         for (_, faults) in &round.torture {
             assert!(length(faults) >= ROUND);

@@ -142,7 +142,11 @@ impl fmt::Display for Report {
             line(f, name, &count.to_string())?;
         }
         for (end, count) in &self.own_ends {
-            line(f, &format!("hosts that ended by themselves, {end}"), &count.to_string())?;
+            line(
+                f,
+                &format!("hosts that ended by themselves, {end}"),
+                &count.to_string(),
+            )?;
         }
         let recovery = format!("{:.1} s", self.slowest_recovery.as_secs_f64());
         line(f, "slowest recovery", &recovery)?;
@@ -204,7 +208,9 @@ mod tests {
         let name = Fault::DiskFull.name();
         let said = format!("it did not bite: {name}, tried 1 times");
         assert_eq!(report.failures(), [said]);
-        report.left_out.insert(Fault::DiskFull, "not root".to_owned());
+        report
+            .left_out
+            .insert(Fault::DiskFull, "not root".to_owned());
         assert_eq!(report.failures(), Vec::<String>::new());
         assert!(report.to_string().contains("LEFT OUT: not root"));
     }

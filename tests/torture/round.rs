@@ -78,8 +78,15 @@ pub(crate) fn run(round: &Round, world: &World, folder: &Path) -> Report {
     }
     report.rows = answer.rows();
     let held = log.bounds(&clicks).unwrap();
-    let held: i64 = held.iter().map(|bounds| bounds.end.0 - bounds.start.0).sum();
-    assert_eq!(held, report.rows.cast_signed(), "the harness wrote a click twice");
+    let held: i64 = held
+        .iter()
+        .map(|bounds| bounds.end.0 - bounds.start.0)
+        .sum();
+    assert_eq!(
+        held,
+        report.rows.cast_signed(),
+        "the harness wrote a click twice"
+    );
     report
 }
 
@@ -117,7 +124,10 @@ fn look_back(job: &Job, watch: &Watch, world: &World, answer: &Answer) -> Report
         let bounds = broker.log.bounds(topic).unwrap();
         bounds.iter().any(|bounds| bounds.written > bounds.end)
     };
-    while [&job.results, &job.dead, &job.late].into_iter().any(is_undecided) {
+    while [&job.results, &job.dead, &job.late]
+        .into_iter()
+        .any(is_undecided)
+    {
         if begin.elapsed() > DECIDED {
             let text = format!("{}: a transaction was never decided", job.name);
             report.wrong.push(text);

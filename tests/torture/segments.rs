@@ -51,7 +51,9 @@ impl Told {
     }
 
     fn of_partition(folder: &Path) -> Told {
-        let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let entries = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
         // Named by their first offset, with leading zeros.
         let segments: BTreeSet<_> = entries
             .filter(|path| path.extension().is_some_and(|end| end == "log"))
@@ -120,7 +122,10 @@ fn part<const N: usize>(batch: &[u8], at: usize) -> [u8; N] {
 /// Whether the record of a marker says that the transaction is aborted.
 fn is_abort(record: &[u8]) -> bool {
     let varint = |at: usize| {
-        let length = record[at..].iter().take_while(|byte| **byte >= 0x80).count();
+        let length = record[at..]
+            .iter()
+            .take_while(|byte| **byte >= 0x80)
+            .count();
         at + length + 1
     };
     let attributes = varint(0);
@@ -183,7 +188,13 @@ mod tests {
     fn a_partition_moves_when_another_commits_to_it() {
         let committed = |who: i64| [data(who, 1), marker(who, 1)].concat();
         let aborted = [data(2, 1), marker(2, 0)].concat();
-        let told = told(&[committed(1), aborted, committed(1), committed(2), committed(1)]);
+        let told = told(&[
+            committed(1),
+            aborted,
+            committed(1),
+            committed(2),
+            committed(1),
+        ]);
         assert_eq!(told.moves, 2);
     }
 

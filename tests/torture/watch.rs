@@ -150,7 +150,8 @@ impl Watch {
     }
 
     fn readers(&self) -> [KafkaReader; 3] {
-        self.topics().map(|topic| self.log.reader(topic, &[]).unwrap())
+        self.topics()
+            .map(|topic| self.log.reader(topic, &[]).unwrap())
     }
 
     /// Asks the group where it stands until told to end: it must never go back.

@@ -9,6 +9,7 @@ mod plugins;
 mod readme;
 mod shell;
 mod test;
+mod torture;
 mod workspace;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Command {
     Kafka(kafka::Args),
     /// Run all tests, those on a real Kafka broker included
     Test(test::Args),
+    /// Kill, stop and cut off hosts and broker for minutes, and see whether every result comes once
+    Torture(torture::Args),
     /// See Millstream work, on generated clicks
     Demo(demo::Args),
     /// Run the gate: format, lints, docs, licences, and the tests as the README says
@@ -61,6 +64,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Plugins(args) => plugins::run(&args, &workspace, &shell),
         Command::Kafka(args) => kafka::run(&args, &workspace, &shell),
         Command::Test(args) => test::run(&args, &workspace, &shell),
+        Command::Torture(args) => torture::run(&args, &workspace, &shell),
         Command::Demo(args) => demo::run(&args, &workspace, &shell),
         Command::Ci => ci::run(&workspace, &shell),
     }
