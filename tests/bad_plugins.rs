@@ -22,7 +22,8 @@ use millstream::plugin::{
 };
 use millstream::rows::Rows;
 use millstream::time::{SystemClock, Timestamp};
-use millstream::worker::{Progress, Worker};
+use millstream::state::InstanceFolder;
+use millstream::worker::Team;
 
 fn limits() -> Limits {
     defaults::LIMITS.into()
@@ -289,12 +290,12 @@ fn a_record_whose_field_is_of_another_type_is_dead_lettered() {
     let texts = [r#"{"user_id": "u-1"}"#, r#"{"user_id": "2"}"#];
     write(&log, "in", &[texts[0], r#"{"user_id": 3}"#, texts[1]]);
 
-    let (stop, progress) = (Arc::new(AtomicBool::new(false)), Arc::new(Progress::new()));
+    let stop = Arc::new(AtomicBool::new(false));
+    let team = Team::new(1, Arc::clone(&stop));
+    let state = InstanceFolder::claim(&folder.path().join("state"), "p").unwrap();
     let found = std::thread::scope(|scope| {
-        let (clock, progress) = (SystemClock::new(), Arc::clone(&progress));
-        let (its_log, its_stop) = (log.clone(), Arc::clone(&stop));
-        let worker = Worker::new(&pipeline, &engine, its_log, clock, progress, its_stop, None);
-        let working = scope.spawn(move || worker.run());
+        let clock = SystemClock::new();
+        let working = scope.spawn(|| team.run(&pipeline, &engine, &log, &clock, &state, None));
         let found = dead_letters(&log, texts.len());
         stop.store(true, Ordering::Relaxed);
         working.join().unwrap().unwrap();
@@ -305,7 +306,7 @@ fn a_record_whose_field_is_of_another_type_is_dead_lettered() {
         assert_eq!((value.as_str(), step.as_str()), (text, "decode"));
         assert_says(reason, &["user_id", "int64"]);
     }
-    let counted = progress.snapshot();
+    let counted = team.snapshot();
     assert_eq!(
         (counted.records, counted.results, counted.dead_letters),
         (3, 1, 2)

@@ -18,13 +18,13 @@ use millstream::generate::{ClickConfig, Clicks, Expected, Oracle};
 use millstream::log::embedded::EmbeddedLog;
 use millstream::log::{
     Bounds, CommitError, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, Polled,
-    Session, TopicInfo, TopicPartition, TopicSpec,
+    Session, TopicInfo, TopicPartition, TopicSpec, Written,
 };
 use millstream::plugin::PluginEngine;
 use millstream::time::{Clock, Timestamp};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use support::{create, pipeline, read_all, run_to_end_by, unique, write};
+use support::{create, pipeline, read_all, run_to_end_by, write};
 
 /// A clock that goes on by a millisecond whenever it is read, and by what is waited.
 #[derive(Default)]
@@ -109,6 +109,46 @@ impl Log for Faulty {
         self.inner.reader(topic, from)
     }
 
+    fn partition_reader(
+        &self,
+        at: &TopicPartition,
+        from: Offset,
+    ) -> Result<Self::Reader, LogError> {
+        self.inner.partition_reader(at, from)
+    }
+
+    fn topic_settings(&self, topic: &str) -> Result<BTreeMap<String, String>, LogError> {
+        self.inner.topic_settings(topic)
+    }
+
+    fn offsets_at(&self, topic: &str, at: Timestamp) -> Result<Vec<Offset>, LogError> {
+        self.inner.offsets_at(topic, at)
+    }
+
+    fn members(&self, group: &str) -> Result<Vec<String>, LogError> {
+        self.inner.members(group)
+    }
+
+    fn group_offsets(
+        &self,
+        group: &str,
+        of: &[TopicPartition],
+    ) -> Result<Vec<GroupOffset>, LogError> {
+        self.inner.group_offsets(group, of)
+    }
+
+    fn set_group_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {
+        self.inner.set_group_offsets(group, offsets)
+    }
+
+    fn end_transactions(
+        &self,
+        group: &str,
+        dead: &dyn Fn(&str) -> bool,
+    ) -> Result<usize, LogError> {
+        self.inner.end_transactions(group, dead)
+    }
+
     fn writer(&self) -> Result<Self::Writer, LogError> {
         self.inner.writer()
     }
@@ -123,15 +163,23 @@ impl Session for FaultySession {
         self.inner.assignment()
     }
 
-    fn committed(&mut self) -> Result<Vec<GroupOffset>, LogError> {
-        self.inner.committed()
+    fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<GroupOffset>, LogError> {
+        self.inner.committed(of)
+    }
+
+    fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.inner.begin(from)
+    }
+
+    fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.inner.release(partitions)
     }
 
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         self.inner.seek(to)
     }
 
-    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<(), CommitError> {
+    fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
         let mut dice = self.dice.lock().unwrap();
         if dice.rng.random_range(0..100) >= dice.failing {
             return self.inner.commit(outbox, offsets);
@@ -319,21 +367,13 @@ fn a_log_that_forgets_what_stands_beside_the_offsets_is_noticed() {
 
 /// Sets what the group of the job has committed, as a tool of the log's would.
 fn set_back(log: &EmbeddedLog, change: impl FnOnce(&mut Vec<GroupOffset>)) {
-    let member = Membership {
-        group: "visitors".to_owned(),
-        transactional_id: unique("somebody"),
-        topics: vec!["clicks".to_owned()],
-    };
-    let mut session = log.join(&member).unwrap();
-    while session.assignment().is_empty() {
-        session
-            .poll(&mut Fetched::new(), Duration::from_millis(10))
-            .unwrap();
-    }
-    session.poll(&mut Fetched::new(), Duration::ZERO).unwrap();
-    let mut committed = session.committed().unwrap();
+    let partitions = log.topic("clicks").unwrap().unwrap().partitions;
+    let of: Vec<_> = (0..partitions)
+        .map(|partition| TopicPartition::new("clicks", partition))
+        .collect();
+    let mut committed = log.group_offsets("visitors", &of).unwrap();
     change(&mut committed);
-    session.commit(&Outbox::new(), &committed).unwrap();
+    log.set_group_offsets("visitors", &committed).unwrap();
 }
 
 #[test]

@@ -1,11 +1,26 @@
-//! The Kafka log keeps the promises of every log.
+//! The Kafka log keeps the promises of every log, and some that only a cluster can break.
+
+#![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
 #[path = "suite/log_suite/mod.rs"]
 mod log_suite;
 mod support;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
 use log_suite::log_suite;
-use millstream::log::kafka::KafkaLog;
+use log_suite::support::{
+    at, committed, group_offset, join_alone, membership, new_topic, outbox, poll, poll_once,
+    poll_to_end, unique, until, write,
+};
+use millstream::log::kafka::{KafkaLog, KafkaSession};
+use millstream::log::{
+    CommitError, Fetched, Log, LogError, Offset, Outbox, Polled, Reader, Session,
+};
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 fn with_log(test: impl FnOnce(KafkaLog)) {
     if let Some(log) = support::kafka() {
@@ -14,3 +29,196 @@ fn with_log(test: impl FnOnce(KafkaLog)) {
 }
 
 log_suite!(with_log);
+
+/// Longer than any call that does not wait for a timeout of the broker's, shorter than the transaction timeout.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// Leaves a transaction open under a name, with a record in partition 0 of a topic, as a process does that is killed.
+fn die_with_a_transaction_open(id: &str, topic: &str) {
+    let producer: BaseProducer = ClientConfig::new()
+        .set(
+            "bootstrap.servers",
+            std::env::var("MILLSTREAM_TEST_KAFKA").unwrap(),
+        )
+        .set("transactional.id", id)
+        .set("transaction.timeout.ms", "600000")
+        .create()
+        .unwrap();
+    producer.init_transactions(AT_ONCE).unwrap();
+    producer.begin_transaction().unwrap();
+    producer
+        .send(
+            BaseRecord::<(), str>::to(topic)
+                .partition(0)
+                .payload("never"),
+        )
+        .map_err(|(error, _)| error)
+        .unwrap();
+    producer.flush(AT_ONCE).unwrap();
+    // Dropping it would leave the transaction open too, but not for certain.
+    std::mem::forget(producer);
+}
+
+#[test]
+fn what_a_dead_member_left_open_holds_readers_up_until_it_is_ended() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        let group = unique("group");
+        // It notes its name by joining, and is no longer there.
+        let member = membership(&group, 3, &[&topic]);
+        drop(log.join(&member).unwrap());
+        let id = member.transactional_id();
+        until("the member to be missed", || {
+            log.members(&group).unwrap().is_empty()
+        });
+        die_with_a_transaction_open(&id, &topic);
+        write(&log, &topic, &[(0, "behind it")]);
+
+        let bounds = log.bounds(&topic).unwrap()[0];
+        assert_eq!((bounds.end, bounds.written), (Offset(0), Offset(2)));
+        let mut reader = log.reader(&topic, &[]).unwrap();
+        let mut fetched = Fetched::new();
+        for _ in 0..3 {
+            reader
+                .poll(&mut fetched, Duration::from_millis(100))
+                .unwrap();
+            assert!(fetched.is_empty(), "a reader saw past an open transaction");
+        }
+
+        let begun = Instant::now();
+        assert_eq!(log.end_dead_transactions(&group).unwrap(), 1);
+        until("the record behind the transaction", || {
+            reader
+                .poll(&mut fetched, Duration::from_millis(100))
+                .unwrap();
+            !fetched.is_empty()
+        });
+        assert!(begun.elapsed() < 2 * AT_ONCE, "{:?}", begun.elapsed());
+        let bounds = log.bounds(&topic).unwrap()[0];
+        assert_eq!(bounds.end, bounds.written);
+        let mut again = log.reader(&topic, &[]).unwrap();
+        assert_eq!(poll_to_end(&mut again, 1), ["behind it"]);
+        // Its name is forgotten, so nobody calls for it again.
+        assert_eq!(log.end_dead_transactions(&group).unwrap(), 0);
+    });
+}
+
+#[test]
+fn a_member_held_for_dead_by_mistake_joins_again_and_goes_on() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        let member = membership(&unique("group"), 0, &[&topic]);
+        let mut session = join_alone(&log, &member, 1);
+        let ended = log.end_transactions(&member.group, &|_| true).unwrap();
+        assert_eq!(ended, 1);
+        let failed = session.commit(&outbox(&topic, &[(0, "lost")]), &[]);
+        assert!(matches!(failed, Err(CommitError::Unknown(_))), "{failed:?}");
+        drop(session);
+        let mut session = join_alone(&log, &member, 1);
+        session
+            .commit(&outbox(&topic, &[(0, "found")]), &[])
+            .unwrap();
+        let mut reader = log.reader(&topic, &[]).unwrap();
+        assert_eq!(poll_to_end(&mut reader, 1), ["found"]);
+    });
+}
+
+#[test]
+fn a_second_process_of_the_same_member_ends_the_first() {
+    with_log(|log| {
+        let topic = new_topic(&log, 2);
+        let member = membership(&unique("group"), 0, &[&topic]);
+        let mut first = join_alone(&log, &member, 2);
+        let mut second = log.join(&member).unwrap();
+        let fenced = first.commit(&outbox(&topic, &[(0, "late")]), &[]);
+        assert!(matches!(fenced, Err(CommitError::Fenced(_))), "{fenced:?}");
+        let error = first.poll(&mut Fetched::new(), Duration::ZERO).unwrap_err();
+        assert!(matches!(error, LogError::Fenced(_)), "{error:?}");
+        drop(first);
+        until("the partitions", || {
+            poll(&mut second, &mut Vec::new());
+            second.assignment().len() == 2
+        });
+        second
+            .commit(&Outbox::new(), &[group_offset(&topic, 0, 1)])
+            .unwrap();
+    });
+}
+
+#[test]
+fn a_first_process_that_only_polls_learns_of_a_second_too() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        let member = membership(&unique("group"), 0, &[&topic]);
+        let mut first = join_alone(&log, &member, 1);
+        let mut second = log.join(&member).unwrap();
+        until("the fencing", || {
+            let _ = second.poll(&mut Fetched::new(), Duration::ZERO);
+            match first.poll(&mut Fetched::new(), Duration::from_millis(100)) {
+                Err(LogError::Fenced(_)) => true,
+                other => {
+                    other.unwrap();
+                    false
+                }
+            }
+        });
+    });
+}
+
+/// Joins two sessions that share the partitions of a topic evenly.
+fn two_of(log: &KafkaLog, topic: &Arc<str>, group: &str) -> [KafkaSession; 2] {
+    let join = |worker| log.join(&membership(group, worker, &[topic])).unwrap();
+    let mut sessions = [join(0), join(1)];
+    until("an even share", || {
+        for session in &mut sessions {
+            poll(session, &mut Vec::new());
+        }
+        sessions
+            .iter()
+            .all(|session| session.assignment().len() == 2)
+    });
+    sessions
+}
+
+#[test]
+fn a_member_that_comes_back_soon_gets_its_partitions_and_nobody_is_disturbed() {
+    with_log(|log| {
+        let topic = new_topic(&log, 4);
+        let group = unique("group");
+        let [mut stays, mut goes] = two_of(&log, &topic, &group);
+        let had: BTreeSet<_> = goes.assignment().into_iter().collect();
+        let place = had.first().unwrap().partition;
+        goes.commit(&Outbox::new(), &[group_offset(&topic, place, 7)])
+            .unwrap();
+        drop(goes);
+        let mut back = log.join(&membership(&group, 1, &[&topic])).unwrap();
+        until("the partitions it had", || {
+            assert_eq!(poll_once(&mut stays, &mut Vec::new()), Polled::Records);
+            poll(&mut back, &mut Vec::new());
+            back.assignment().len() == had.len()
+        });
+        assert!(back.assignment().iter().eq(had.iter()));
+        assert_eq!(committed(&mut back), [group_offset(&topic, place, 7)]);
+        // Both are members of the one generation.
+        back.commit(&Outbox::new(), &[group_offset(&topic, place, 8)])
+            .unwrap();
+        let kept = stays.assignment()[0].partition;
+        stays
+            .commit(&Outbox::new(), &[group_offset(&topic, kept, 1)])
+            .unwrap();
+        assert_eq!(stays.assignment().len(), 2);
+        assert!(!stays.assignment().contains(&at(&topic, place)));
+    });
+}
+
+#[test]
+fn topics_of_members_are_compacted() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        let group = unique("group");
+        drop(log.join(&membership(&group, 0, &[&topic])).unwrap());
+        let settings = log.topic_settings(&format!("{group}-members")).unwrap();
+        assert_eq!(settings["cleanup.policy"], "compact");
+        assert!(settings.contains_key("retention.ms"));
+    });
+}

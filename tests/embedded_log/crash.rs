@@ -12,7 +12,7 @@ use millstream::log::embedded::EmbeddedLog;
 use millstream::log::{GroupOffset, Log, Offset, Session, TopicSpec};
 
 use crate::log_suite::support::{
-    at, join_alone, membership, outbox, read_all_texts, stage, write, write_numbers,
+    at, committed, join_alone, membership, outbox, read_all_texts, stage, write, write_numbers,
 };
 
 /// Tells the child which folder to write to.
@@ -45,7 +45,7 @@ fn commit(session: &mut impl Session, topic: &Arc<str>, number: usize) {
 /// How many commits are there. Each must be whole, and the group's metadata must tell of the last.
 fn commits(log: &EmbeddedLog, topic: &Arc<str>) -> usize {
     let mut session = join_alone(log, &membership("g", 0, &[topic]), 1);
-    let committed = session.committed().unwrap();
+    let committed = committed(&mut session);
     let texts = read_all_texts(log, topic);
     let count = texts.len() / 2;
     let expected = (0..count).flat_map(|number| [number.to_string(), number.to_string()]);

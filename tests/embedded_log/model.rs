@@ -13,7 +13,7 @@ use millstream::log::{
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-use crate::log_suite::support::{at, membership, read_from, stage};
+use crate::log_suite::support::{at, committed, membership, poll, read_from, stage};
 
 const PARTITIONS: i32 = 3;
 /// Enough of them in one step to fill several blocks.
@@ -117,8 +117,8 @@ impl Subject {
 
     fn join(&self, log: &EmbeddedLog) -> EmbeddedSession {
         let mut session = log.join(&membership("g", 0, &[&self.topic])).unwrap();
-        let polled = session.poll(&mut Fetched::new(), Duration::ZERO).unwrap();
-        assert_eq!(polled, Polled::Reassigned);
+        assert!(poll(&mut session, &mut Vec::new()));
+        assert_eq!(session.assignment().len(), index(PARTITIONS));
         session
     }
 
@@ -221,10 +221,7 @@ impl Subject {
             .map(|b| index(b.end.0.try_into().unwrap()))
             .collect();
         assert_eq!(ends, model.records.each_ref().map(Vec::len));
-        let committed: BTreeMap<_, _> = self
-            .session()
-            .committed()
-            .unwrap()
+        let committed: BTreeMap<_, _> = committed(self.session())
             .into_iter()
             .map(|stands| (stands.at.partition, (stands.offset.0, stands.metadata)))
             .collect();

@@ -12,7 +12,8 @@ use millstream::log::{
 };
 
 use crate::log_suite::support::{
-    group_offset, membership, new_topic, outbox, read_all_texts, write, write_numbers,
+    at, committed, group_offset, join_alone, membership, new_topic, outbox, poll_records,
+    read_all_texts, write, write_numbers,
 };
 use crate::with_log;
 
@@ -23,34 +24,74 @@ fn poll(session: &mut EmbeddedSession) -> Result<Polled, LogError> {
 }
 
 #[test]
-fn a_session_behind_its_group_is_told_so_until_it_polls() {
+fn with_no_time_to_wait_each_step_is_told_at_once() {
     with_log(|log| {
         let topic = new_topic(&log, 2);
+        let (zero, one) = (at(&topic, 0), at(&topic, 1));
+        let both = vec![zero.clone(), one.clone()];
         let mut first = log.join(&membership("g", 0, &[&topic])).unwrap();
-        let offsets = [group_offset(&topic, 0, 1)];
-        let refused = |session: &mut EmbeddedSession| {
-            let error = session
-                .commit(&outbox(&topic, &[(0, "x")]), &offsets)
-                .unwrap_err();
-            assert!(matches!(error, CommitError::Aborted(_)), "{error:?}");
-        };
-        refused(&mut first);
-        assert_eq!(poll(&mut first).unwrap(), Polled::Reassigned);
-        assert_eq!(first.assignment().len(), 2);
+        assert_eq!(poll(&mut first).unwrap(), Polled::Assigned(both.clone()));
 
-        write(&log, &topic, &[(0, "to be read later")]);
-        let second = log.join(&membership("g", 1, &[&topic])).unwrap();
-        refused(&mut first);
-        let mut fetched = Fetched::new();
-        assert_eq!(first.poll(&mut fetched, NOW).unwrap(), Polled::Reassigned);
-        assert!(fetched.is_empty());
-        assert_eq!(first.assignment().len(), 1);
-        first.commit(&Outbox::new(), &offsets).unwrap();
+        let mut second = log.join(&membership("g", 1, &[&topic])).unwrap();
+        assert_eq!(poll(&mut second).unwrap(), Polled::Records);
+        let gone = vec![one.clone()];
+        assert_eq!(poll(&mut first).unwrap(), Polled::Revoked(gone.clone()));
+        assert_eq!(poll(&mut first).unwrap(), Polled::Records);
+        assert_eq!(poll(&mut second).unwrap(), Polled::Records);
+        first.release(&gone).unwrap();
+        assert_eq!(poll(&mut second).unwrap(), Polled::Assigned(gone.clone()));
 
+        // Who leaves has nothing to be told: what it had is free at once.
         drop(second);
-        refused(&mut first);
-        assert_eq!(poll(&mut first).unwrap(), Polled::Reassigned);
-        assert_eq!(first.assignment().len(), 2);
+        assert_eq!(poll(&mut first).unwrap(), Polled::Assigned(gone));
+        assert_eq!(first.assignment(), both);
+    });
+}
+
+#[test]
+fn a_session_that_was_expelled_loses_all_and_is_a_member_again_once_it_has_released_it() {
+    with_log(|log| {
+        let topic = new_topic(&log, 2);
+        let both = vec![at(&topic, 0), at(&topic, 1)];
+        let mut zombie = join_alone(&log, &membership("g", 0, &[&topic]), 2);
+        let mut other = log.join(&membership("g", 1, &[&topic])).unwrap();
+        log.expel("g", "g-0");
+        assert_eq!(log.members("g").unwrap(), ["g-1"]);
+        assert_eq!(poll(&mut other).unwrap(), Polled::Assigned(both.clone()));
+
+        let offsets = [group_offset(&topic, 0, 1)];
+        let late = zombie.commit(&outbox(&topic, &[(0, "late")]), &offsets);
+        assert!(matches!(late, Err(CommitError::Aborted(_))), "{late:?}");
+        assert_eq!(poll(&mut zombie).unwrap(), Polled::Lost(both.clone()));
+        assert_eq!(poll(&mut zombie).unwrap(), Polled::Records);
+        assert_eq!(log.members("g").unwrap(), ["g-1"]);
+        zombie.release(&both).unwrap();
+        assert_eq!(poll(&mut zombie).unwrap(), Polled::Records);
+        assert_eq!(log.members("g").unwrap(), ["g-0", "g-1"]);
+        assert_eq!(
+            poll(&mut other).unwrap(),
+            Polled::Revoked(vec![both[1].clone()])
+        );
+        other.commit(&Outbox::new(), &offsets).unwrap();
+        assert_eq!(read_all_texts(&log, &topic), Vec::<String>::new());
+    });
+}
+
+#[test]
+fn what_is_revoked_is_read_no_further_and_what_is_kept_is() {
+    with_log(|log| {
+        let topic = new_topic(&log, 2);
+        let mut first = join_alone(&log, &membership("g", 0, &[&topic]), 2);
+        let _second = log.join(&membership("g", 1, &[&topic])).unwrap();
+        let Polled::Revoked(gone) = poll(&mut first).unwrap() else {
+            panic!("one of two is to go");
+        };
+        write(&log, &topic, &[(0, "kept"), (1, "gone")]);
+        let read = poll_records(&mut first, 1);
+        assert_eq!(read[0].text(), "kept");
+        // Where it stands in the other no longer matters.
+        first.seek(&[(gone[0].clone(), Offset(0))]).unwrap();
+        assert_eq!(poll(&mut first).unwrap(), Polled::Records);
     });
 }
 
@@ -64,7 +105,7 @@ fn a_fenced_session_has_left_the_group_and_can_only_be_dropped() {
         let mut newer = log.join(&member).unwrap();
         assert!(matches!(poll(&mut older), Err(LogError::Fenced(_))));
         drop(older);
-        assert_eq!(poll(&mut newer).unwrap(), Polled::Reassigned);
+        assert!(matches!(poll(&mut newer).unwrap(), Polled::Assigned(_)));
         assert_eq!(newer.assignment().len(), 2);
         newer.commit(&outbox(&topic, &[(0, "x")]), &[]).unwrap();
     });
@@ -74,11 +115,14 @@ fn a_fenced_session_has_left_the_group_and_can_only_be_dropped() {
 fn a_transactional_id_fences_across_groups() {
     with_log(|log| {
         let topic = new_topic(&log, 1);
-        let elsewhere = Membership {
-            group: "other".to_owned(),
+        // Another group, and the same name.
+        let elsewhere = membership("g-0", 0, &[&topic]);
+        let older = Membership {
+            member: "0-0".to_owned(),
             ..membership("g", 0, &[&topic])
         };
-        let mut older = log.join(&membership("g", 0, &[&topic])).unwrap();
+        assert_eq!(older.transactional_id(), elsewhere.transactional_id());
+        let mut older = log.join(&older).unwrap();
         poll(&mut older).unwrap();
         let _newer = log.join(&elsewhere).unwrap();
         assert!(matches!(poll(&mut older), Err(LogError::Fenced(_))));
@@ -88,7 +132,7 @@ fn a_transactional_id_fences_across_groups() {
 #[test]
 fn offsets_that_cannot_be_committed_are_named_and_nothing_is_written() {
     with_log(|log| {
-        let (topic, other) = (new_topic(&log, 1), new_topic(&log, 1));
+        let topic = new_topic(&log, 1);
         let mut session = log.join(&membership("g", 0, &[&topic])).unwrap();
         poll(&mut session).unwrap();
         let long = GroupOffset {
@@ -96,8 +140,6 @@ fn offsets_that_cannot_be_committed_are_named_and_nothing_is_written() {
             ..group_offset(&topic, 0, 0)
         };
         for (bad, why) in [
-            (group_offset(&other, 0, 0), "not assigned"),
-            (group_offset(&topic, 1, 0), "not assigned"),
             (group_offset(&topic, 0, -1), "below 0"),
             (long, "4097 bytes"),
         ] {
@@ -108,7 +150,7 @@ fn offsets_that_cannot_be_committed_are_named_and_nothing_is_written() {
             assert!(error.to_string().contains(why), "{error}");
         }
         assert_eq!(read_all_texts(&log, &topic), Vec::<String>::new());
-        assert_eq!(session.committed().unwrap(), []);
+        assert_eq!(committed(&mut session), []);
     });
 }
 
@@ -122,7 +164,7 @@ fn memberships_that_make_no_sense_are_refused() {
             ..good.clone()
         };
         let long = Membership {
-            transactional_id: "x".repeat(1_025),
+            member: "x".repeat(1_025),
             ..good.clone()
         };
         let unknown = Membership {

@@ -13,11 +13,14 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use millstream::log::kafka::KafkaLog;
-use millstream::log::{Fetched, Log, Offset, Outbox, Reader, RecordParts, TopicSpec, Writer};
+use millstream::log::{
+    Fetched, Log, Offset, Outbox, Reader, RecordParts, TopicPartition, TopicSpec, Writer,
+};
 use millstream::pipeline::{Pipeline, config};
 use millstream::plugin::PluginEngine;
+use millstream::state::InstanceFolder;
 use millstream::time::{Clock, SystemClock, Timestamp};
-use millstream::worker::{Progress, Snapshot, Worker, WorkerError};
+use millstream::worker::{Snapshot, Team, WorkerError};
 
 /// The folder of the components: as `cargo xtask test` has built them, otherwise built now.
 pub(crate) fn components() -> &'static Path {
@@ -195,50 +198,44 @@ pub(crate) fn read_all<L: Log>(log: &L, topic: &str) -> Vec<Record> {
     records
 }
 
-/// Runs a pipeline until it has read all that its source held at the start, stops it and returns what it counted.
+/// Runs a pipeline until it has read all that its source held at the start and fired what that lets fire, stops it and returns
+/// what it counted.
 pub(crate) fn run_to_end<L: Log>(pipeline: &Pipeline, engine: &PluginEngine, log: &L) -> Snapshot {
     let clock = SystemClock::new();
     run_to_end_by(pipeline, engine, log, clock).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The same by a clock of the test's, and with what the worker ended with.
-pub(crate) fn run_to_end_by<L: Log, C: Clock + Send>(
+/// The same by a clock of the test's, and with what the workers ended with. Local state begins empty.
+pub(crate) fn run_to_end_by<L: Log, C: Clock + Clone + Send + Sync>(
     pipeline: &Pipeline,
     engine: &PluginEngine,
     log: &L,
     clock: C,
 ) -> Result<Snapshot, WorkerError> {
     let stop = Arc::new(AtomicBool::new(false));
-    let progress = Arc::new(Progress::new());
     let mut ends = BTreeMap::new();
     for topic in &pipeline.config().source.topics {
         for (partition, bounds) in (0_i32..).zip(log.bounds(topic).unwrap()) {
-            ends.insert((topic.clone(), partition), bounds.end);
+            ends.insert(TopicPartition::new(topic.as_str(), partition), bounds.end);
         }
     }
-    let worker = Worker::new(
-        pipeline,
-        engine,
-        log.clone(),
-        clock,
-        Arc::clone(&progress),
-        Arc::clone(&stop),
-        Some(Duration::from_secs(60)),
-    );
+    let state = tempfile::tempdir().unwrap();
+    let folder = InstanceFolder::claim(state.path(), &pipeline.config().name).unwrap();
+    let team = Team::new(pipeline.config().workers, Arc::clone(&stop));
     std::thread::scope(|scope| {
-        let running = scope.spawn(move || worker.run());
+        let running = scope.spawn(|| {
+            let give_up_after = Some(Duration::from_secs(60));
+            team.run(pipeline, engine, log, &clock, &folder, give_up_after)
+        });
         while !running.is_finished() {
-            let positions = progress.snapshot().positions;
-            let read = positions
-                .iter()
-                .filter(|(at, next)| **next >= ends[&(at.topic.to_string(), at.partition)])
-                .count();
-            if read == ends.len() {
+            let now = team.snapshot();
+            let is_read = |(at, end)| now.positions.get(at).is_some_and(|next| next >= end);
+            if ends.iter().all(is_read) && now.has_settled() {
                 stop.store(true, Ordering::Relaxed);
             }
             std::thread::park_timeout(Duration::from_millis(10));
         }
         running.join().unwrap()
     })?;
-    Ok(progress.snapshot())
+    Ok(team.snapshot())
 }

@@ -8,6 +8,7 @@ use crate::pipeline::PrepareError;
 use crate::pipeline::config::ConfigError;
 use crate::plugin::AdmissionError;
 use crate::sample::{LoadError, SampleError};
+use crate::state::StoreError;
 use crate::worker::WorkerError;
 
 /// A command failed.
@@ -110,6 +111,12 @@ impl From<SampleError> for Failure {
     }
 }
 
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Failure::Other(error.into())
+    }
+}
+
 impl From<LogError> for Failure {
     fn from(error: LogError) -> Self {
         match error {
@@ -127,10 +134,12 @@ impl From<WorkerError> for Failure {
             WorkerError::Log(_) | WorkerError::GaveUp { .. } | WorkerError::Commit(_) => {
                 Failure::Log(text)
             }
+            WorkerError::Shape(_) => Failure::Usage(text),
             WorkerError::Fenced(_) => Failure::Fenced(text),
-            WorkerError::Committed { .. } | WorkerError::Bug(_) => {
-                Failure::Other(anyhow::anyhow!(text))
-            }
+            WorkerError::Committed { .. }
+            | WorkerError::Store(_)
+            | WorkerError::Damaged { .. }
+            | WorkerError::Bug(_) => Failure::Other(anyhow::anyhow!(text)),
         }
     }
 }

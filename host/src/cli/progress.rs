@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use crate::log::{Log, TopicPartition};
-use crate::worker::{Progress, Snapshot, Status};
+use crate::worker::{Snapshot, Status, Team};
 
 /// How often the live line changes.
 const LIVE: Duration = Duration::from_millis(500);
@@ -22,12 +22,12 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// Starts to show `progress`. The log is asked now and then how far its topics reach.
+    /// Starts to show how a team is getting on. The log is asked now and then how far its topics reach.
     ///
     /// # Errors
     /// If no thread can be started.
     pub(super) fn start<L: Log>(
-        progress: Arc<Progress>,
+        team: Arc<Team>,
         log: L,
         topics: Vec<String>,
         bars: &MultiProgress,
@@ -36,7 +36,7 @@ impl Shown {
         let bars = bars.clone();
         let thread = std::thread::Builder::new()
             .name("progress".to_owned())
-            .spawn(move || show(&progress, &log, &topics, &bars, &stopped))?;
+            .spawn(move || show(&team, &log, &topics, &bars, &stopped))?;
         Ok(Self {
             stop: Some(stop),
             thread: Some(thread),
@@ -55,7 +55,7 @@ impl Drop for Shown {
 }
 
 fn show<L: Log>(
-    progress: &Progress,
+    team: &Team,
     log: &L,
     topics: &[String],
     bars: &MultiProgress,
@@ -68,9 +68,9 @@ fn show<L: Log>(
         bars.add(ProgressBar::new_spinner().with_style(style))
     });
     let every = if terminal { LIVE } else { LOGGED };
-    let (mut last, mut at) = (progress.snapshot(), Instant::now());
+    let (mut last, mut at) = (team.snapshot(), Instant::now());
     while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
-        let now = progress.snapshot();
+        let now = team.snapshot();
         let rate = rate(now.records - last.records, at.elapsed());
         let lag = lag(&now, log, topics);
         match &line {
@@ -89,6 +89,7 @@ fn show<L: Log>(
                 dead_letters = now.dead_letters,
                 commits = now.commits,
                 aborts = now.aborts,
+                restoring = restoring(&now.status),
                 "progress"
             ),
         }
@@ -96,6 +97,14 @@ fn show<L: Log>(
     }
     if let Some(line) = line {
         line.finish_and_clear();
+    }
+}
+
+/// What is being restored, for a log line.
+fn restoring(status: &Status) -> Option<String> {
+    match status {
+        Status::Restoring { task, done, of } => Some(format!("{task}: {done} of {of}")),
+        _ => None,
     }
 }
 
@@ -125,8 +134,9 @@ pub(super) fn lag<L: Log>(now: &Snapshot, log: &L, topics: &[String]) -> Option<
 fn live(now: &Snapshot, rate: u64, lag: Option<u64>) -> String {
     match &now.status {
         Status::Starting => return "starting".to_owned(),
-        Status::Waiting { assigned, all } => {
-            return format!("waiting for partitions: {assigned} of {all} assigned");
+        Status::Waiting => return "waiting for partitions".to_owned(),
+        Status::Restoring { task, done, of } => {
+            return format!("restoring the state of {task}: {done} of {of}");
         }
         Status::Unavailable(why) => return format!("the log is away, trying again: {why}"),
         Status::Running => {}
@@ -160,14 +170,12 @@ mod tests {
             live(&now, 10, Some(5)),
             "10 records/s · lag 5 · watermark 1970-01-01T00:00:00Z · windows 3 · late 2 · dead letters 1"
         );
-        now.status = Status::Waiting {
-            assigned: 1,
-            all: 4,
+        now.status = Status::Restoring {
+            task: "final-3".to_owned(),
+            done: 1,
+            of: 4,
         };
-        assert_eq!(
-            live(&now, 0, None),
-            "waiting for partitions: 1 of 4 assigned"
-        );
+        assert_eq!(live(&now, 0, None), "restoring the state of final-3: 1 of 4");
     }
 
     #[test]

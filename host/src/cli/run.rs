@@ -14,8 +14,9 @@ use super::{Failure, logs, signals};
 use crate::log::Log;
 use crate::pipeline::{Pipeline, config};
 use crate::plugin::PluginEngine;
+use crate::state::InstanceFolder;
 use crate::time::SystemClock;
-use crate::worker::{Progress, Worker};
+use crate::worker::Team;
 
 /// Run a pipeline until it is told to stop
 ///
@@ -72,22 +73,15 @@ fn work<L: Log>(
     give_up_after: Option<Duration>,
     bars: &MultiProgress,
 ) -> Result<(), Failure> {
-    let progress = Arc::new(Progress::new());
-    let topics = pipeline.config().source.topics.clone();
-    let shown = Shown::start(Arc::clone(&progress), log.clone(), topics, bars)?;
+    let config = pipeline.config();
+    let folder = InstanceFolder::claim(&config.state.folder, &config.name)?;
+    let team = Arc::new(Team::new(config.workers, stop));
+    let topics = config.source.topics.clone();
+    let shown = Shown::start(Arc::clone(&team), log.clone(), topics, bars)?;
     let clock = SystemClock::new();
-    let worker = Worker::new(
-        pipeline,
-        engine,
-        log,
-        clock,
-        Arc::clone(&progress),
-        stop,
-        give_up_after,
-    );
-    let result = worker.run();
+    let result = team.run(pipeline, engine, &log, &clock, &folder, give_up_after);
     drop(shown);
-    let done = progress.snapshot();
+    let done = team.snapshot();
     tracing::info!(
         records = done.records,
         windows_fired = done.windows_fired,

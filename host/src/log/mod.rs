@@ -28,6 +28,7 @@ use std::time::Duration;
 
 pub use batch::{Fetched, Header, RecordBatch};
 pub use error::{CommitError, LogError};
+pub use murmur2::partition_of;
 pub use outbox::{Outbox, OutboxMark, OutboxRecord, RecordParts};
 pub use written::Written;
 

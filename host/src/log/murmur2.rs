@@ -25,7 +25,7 @@ fn murmur2(key: &[u8]) -> u32 {
 }
 
 /// The partition of a key in a topic of `partitions` partitions, of which there is at least one.
-pub(super) fn partition_of(key: &[u8], partitions: i32) -> i32 {
+pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
     (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions
 }
 

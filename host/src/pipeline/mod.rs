@@ -3,6 +3,8 @@
 
 pub mod config;
 pub mod plan;
+pub mod shape;
+pub mod stages;
 pub mod topics;
 
 use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};

@@ -1,6 +1,7 @@
 //! The topics of a pipeline: what they are called, that its source exists, and that there is somewhere to write.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::config::{Output, PipelineConfig};
 use crate::log::{Log, LogError, TopicSpec};
@@ -18,6 +19,48 @@ pub fn repartition(config: &PipelineConfig) -> String {
 /// The topic that says which members a group has ever had: compacted, with one partition.
 pub fn members(group: &str) -> String {
     name_of("members", group)
+}
+
+/// How the changelog is made: it keeps the last value of each key. What a store has missed for longer than
+/// [`TOMBSTONES_KEPT`] can't be caught up with, since by then a deletion may itself be gone.
+pub fn changelog_spec(config: &PipelineConfig, partitions: i32) -> TopicSpec {
+    let kept = TOMBSTONES_KEPT.as_millis().to_string();
+    spec(
+        changelog(config),
+        partitions,
+        &[
+            ("cleanup.policy", "compact"),
+            ("delete.retention.ms", &kept),
+            ("segment.bytes", "67108864"),
+        ],
+    )
+}
+
+/// How long the changelog keeps the record of a deletion after compaction.
+pub const TOMBSTONES_KEPT: Duration = Duration::from_secs(24 * 3600);
+
+/// How the topic of partials is made. Its records count from when they were written, not by event time: a window of last
+/// year is not deleted on its way.
+pub fn repartition_spec(config: &PipelineConfig, partitions: i32) -> TopicSpec {
+    spec(
+        repartition(config),
+        partitions,
+        &[
+            ("cleanup.policy", "delete"),
+            ("message.timestamp.type", "LogAppendTime"),
+            ("retention.ms", "604800000"),
+            ("segment.bytes", "67108864"),
+        ],
+    )
+}
+
+fn spec(name: String, partitions: i32, settings: &[(&str, &str)]) -> TopicSpec {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    TopicSpec {
+        name,
+        partitions,
+        settings: settings.iter().map(owned).collect(),
+    }
 }
 
 /// The names of all topics that Millstream keeps for a pipeline of this name, whether or not it has them.

@@ -263,6 +263,12 @@ impl AggregateInstance {
         })
     }
 
+    /// The bytes of memory that it has taken, and that it may take. What it has taken it keeps, used or not.
+    pub fn memory(&self) -> (usize, usize) {
+        let used = self.running.store.data().limiter.used();
+        (used, self.running.limits.memory)
+    }
+
     /// Adds each row to the accumulator in its slot; `select` names the column of each field that it reads.
     ///
     /// # Errors

@@ -108,6 +108,13 @@ pub(super) struct Limiter {
     pub(super) refused: Option<usize>,
 }
 
+impl Limiter {
+    /// Bytes of all memories together.
+    pub(super) fn used(&self) -> usize {
+        self.used
+    }
+}
+
 impl ResourceLimiter for Limiter {
     fn memory_growing(
         &mut self,

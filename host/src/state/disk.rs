@@ -314,3 +314,42 @@ fn poisoned(folder: &Path) -> StoreError {
         Ok(()) => StoreError::Damaged(format!("folder {path}: its engine failed earlier")),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(error: fjall::Error) -> StoreError {
+        storage_error(Path::new("state"), error)
+    }
+
+    #[test]
+    fn a_full_disk_is_not_taken_for_damage() {
+        for kind in [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::ReadOnlyFilesystem,
+            io::ErrorKind::PermissionDenied,
+        ] {
+            let error = told(fjall::Error::Io(kind.into()));
+            assert!(matches!(error, StoreError::Disk(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_gone_or_cut_short_is_not_taken_for_a_bad_disk() {
+        for kind in [io::ErrorKind::NotFound, io::ErrorKind::UnexpectedEof] {
+            let error = told(fjall::Error::Io(kind.into()));
+            assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_engine_that_failed_on_a_disk_that_takes_writes_has_met_damage() {
+        let folder = tempfile::tempdir().expect("a folder for the test");
+        let here = storage_error(folder.path(), fjall::Error::Poisoned);
+        assert!(matches!(here, StoreError::Damaged(_)), "{here}");
+        let gone = storage_error(&folder.path().join("gone"), fjall::Error::Poisoned);
+        assert!(matches!(gone, StoreError::Disk(_)), "{gone}");
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::format::FormatError;
 
-/// An operation on a store failed.
+/// An operation on a store failed. Unless it was [`StoreError::Busy`], the store is of no more use and has to be opened anew.
 #[derive(Clone, Debug, Eq, PartialEq, thiserror::Error)]
 pub enum StoreError {
     /// The disk or the folder does not do what it is asked: full, read-only, not permitted. The text says what.
@@ -16,13 +16,6 @@ pub enum StoreError {
         "the state folder {0} is in use, here or by another process: stop that, or choose another folder"
     )]
     Busy(String),
-}
-
-impl StoreError {
-    /// Whether the store is of no more use and has to be opened anew, after a removal if it is damaged.
-    pub fn is_lasting(&self) -> bool {
-        !matches!(self, StoreError::Busy(_))
-    }
 }
 
 impl From<FormatError> for StoreError {

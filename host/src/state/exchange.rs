@@ -289,5 +289,4 @@ impl Pieces {
 }
 
 #[cfg(test)]
-#[path = "exchange_tests.rs"]
 mod tests;

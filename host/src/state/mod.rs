@@ -14,6 +14,7 @@
 //! Each format states its version and its bytes, and has a golden file under `tests/golden/state` that later versions must
 //! read.
 
+mod committed;
 mod disk;
 mod error;
 mod exchange;
@@ -22,6 +23,7 @@ mod key;
 mod mark;
 mod memory;
 mod parts;
+pub mod segments;
 mod shape;
 mod store;
 mod task;
@@ -31,6 +33,7 @@ mod value;
 mod tests;
 
 pub use crate::format::FormatError;
+pub use committed::Committed;
 pub use disk::DiskStore;
 pub use error::StoreError;
 pub use exchange::{ExchangeReader, ExchangeWriter, Exchanged, Piece, Pieces};

@@ -38,7 +38,7 @@ pub struct Slice<'a> {
 /// - **Apart.** Tasks share no keys. A task has a position if, and only if, it has been applied to since it was last
 ///   cleared; one that has none has no entries.
 ///
-/// After an error that is [`StoreError::is_lasting`], the store is opened anew.
+/// After an error the store is of no more use: it is dropped and opened anew, a damaged one after its removal.
 pub trait Store {
     /// How far a task's entries have come; `None` if it has none.
     ///

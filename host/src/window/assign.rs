@@ -14,6 +14,14 @@ pub struct Window {
     pub end: Timestamp,
 }
 
+impl Window {
+    /// Before every other in the order of firing.
+    pub const FIRST: Window = Window {
+        start: Timestamp::MIN,
+        end: Timestamp::MIN,
+    };
+}
+
 impl Ord for Window {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         (self.end, self.start).cmp(&(other.end, other.start))

@@ -1,8 +1,7 @@
 //! Event time, pure: which window a row belongs to, how far time has come, and which windows are open.
 //!
 //! Three things, kept apart: [`Tumbling`] assigns rows to windows, [`Watermarks`] tells how far event time has come in each
-//! partition, [`OpenWindows`] knows the windows that have rows and the slots in which their contents are
-//! kept. Nothing here knows of a log, a plugin, a thread or a clock.
+//! partition, [`Slots`] knows the windows whose contents are at hand, and under which numbers. Nothing here knows of a log, a plugin, a thread or a clock.
 //!
 //! # Rules
 //! - Each partition has a watermark: its highest event time less the disorder allowed.
@@ -13,9 +12,9 @@
 //!   judge a further row late, so nothing is missed.
 
 mod assign;
-mod open;
+mod slots;
 mod watermark;
 
 pub use assign::{Tumbling, Window};
-pub use open::{FirstRow, KeySlot, OpenWindows, Slot};
+pub use slots::{KeySlot, Owner, Slot, Slots};
 pub use watermark::{PartitionWatermark, Watermarks};

@@ -1,7 +1,9 @@
 //! How far event time has come.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use crate::log::TopicPartition;
 use crate::time::Timestamp;
 
 /// The watermark of one partition: its highest event time less the disorder allowed. It never goes back.
@@ -38,31 +40,37 @@ impl PartitionWatermark {
 /// The watermarks of all partitions that feed a window.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Watermarks {
-    partitions: Vec<Timestamp>,
+    partitions: BTreeMap<TopicPartition, Timestamp>,
 }
 
 impl Watermarks {
-    /// Of `partitions` partitions, of each of which nothing is known.
-    pub fn new(partitions: usize) -> Self {
+    /// Of these partitions, of each of which nothing is known.
+    pub fn new(partitions: impl IntoIterator<Item = TopicPartition>) -> Self {
+        let unknown = |at| (at, Timestamp::MIN);
         Self {
-            partitions: vec![Timestamp::MIN; partitions],
+            partitions: partitions.into_iter().map(unknown).collect(),
         }
     }
 
-    /// Moves the watermark of a partition; one that is behind is not taken back.
-    pub fn advance(&mut self, partition: usize, to: Timestamp) {
-        let at = &mut self.partitions[partition];
-        *at = (*at).max(to);
+    /// Moves the watermark of a partition; one that is behind is not taken back. A partition that was not known joins the
+    /// others.
+    pub fn advance(&mut self, partition: &TopicPartition, to: Timestamp) {
+        match self.partitions.get_mut(partition) {
+            Some(at) => *at = (*at).max(to),
+            None => drop(self.partitions.insert(partition.clone(), to)),
+        }
     }
 
     /// The lowest of all: no window that ends at or before it gets another row. [`Timestamp::MIN`] as long as any
     /// partition has brought nothing, or there are none.
     pub fn lowest(&self) -> Timestamp {
-        self.partitions
-            .iter()
-            .copied()
-            .min()
-            .unwrap_or(Timestamp::MIN)
+        let lowest = self.partitions.values().copied().min();
+        lowest.unwrap_or(Timestamp::MIN)
+    }
+
+    /// Each partition with its watermark.
+    pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, Timestamp)> {
+        self.partitions.iter().map(|(at, watermark)| (at, *watermark))
     }
 }
 
@@ -80,11 +88,12 @@ mod tests {
 
     #[test]
     fn a_partition_without_rows_holds_time_still() {
-        let mut watermarks = Watermarks::new(2);
-        watermarks.advance(0, Timestamp(1_000));
+        let [one, two] = [0, 1].map(|partition| TopicPartition::new("t", partition));
+        let mut watermarks = Watermarks::new([one.clone(), two.clone()]);
+        watermarks.advance(&one, Timestamp(1_000));
         assert_eq!(watermarks.lowest(), Timestamp::MIN);
-        watermarks.advance(1, Timestamp(10));
-        watermarks.advance(0, Timestamp(5));
+        watermarks.advance(&two, Timestamp(10));
+        watermarks.advance(&one, Timestamp(5));
         assert_eq!(watermarks.lowest(), Timestamp(10));
     }
 }

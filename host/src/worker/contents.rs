@@ -1,41 +1,69 @@
-//! What open windows hold: an aggregate's accumulators in the guest, or the rows themselves in the host.
+//! What is at hand of the contents of windows: an aggregate's accumulators in the guest, or rows as bytes in the host.
+//!
+//! All tasks of a worker share the instance, and so the slots. What is at hand may be less than the whole: an accumulator
+//! that begins in a *cold* window, of which the store may have more, holds only what has come in since. Since
+//! accumulators are monoids, the two are merged when the window fires, and not before: no row waits for the store.
+//!
+//! Everything here is thrown away when a transaction is aborted, and begins again, empty, from what the store has.
 
 use std::collections::BTreeMap;
 
+use arrow_array::BinaryArray;
+use arrow_array::builder::BinaryBuilder;
+
 use super::WorkerError;
+use super::layout::{Layout, Stored};
 use super::steps::StepError;
 use crate::pipeline::Pipeline;
 use crate::plugin::{
-    AggregateInstance, AppliedWindow, Kind, PluginEngine, Produced, RowErrors, WindowApplyInstance,
+    AggregateInstance, GuestFailure, Kind, PluginEngine, RowErrors, WindowApplyInstance,
 };
-use crate::rows::Rows;
-use crate::window::{KeySlot, Slot, Window};
+use crate::rows::{Field, Rows, encode_rows};
+use crate::state::segments;
+use crate::window::{Owner, Slot, Slots, Window};
 
-/// How many keys a function finishes in one call.
-const FINISH_AT_ONCE: usize = 1_024;
+/// How many slots a function is asked about in one call, which has to end within its time limit.
+pub(super) const AT_ONCE: usize = 1_024;
+/// How many bytes of partials are handed to a function in one call.
+const MERGE_BYTES: usize = 8 << 20;
 
-/// Rows of the host with the slot of each.
-type Kept = Vec<(Rows, Vec<Slot>)>;
+/// What is known of a slot in use.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// Whether any row or partial has been accepted: contents without any have no result.
+    pub(super) is_filled: bool,
+    /// Whether something has come in since the last commit.
+    is_dirty: bool,
+    pub(super) stored: Stored,
+    /// The round in which something came in last.
+    touched: u64,
+}
 
-/// The window function of a pipeline, running, and what it has gathered.
+/// The window function of a pipeline, running, and what it has at hand.
 pub(super) struct Contents {
     /// The function's number.
     function: usize,
     /// The column of each field that the function reads.
     select: Vec<usize>,
+    slots: Slots,
+    /// By number of the slot.
+    held: Vec<Held>,
+    /// Slots that may be dirty, in the order in which they became so.
+    dirty: Vec<Slot>,
+    /// Counts commits.
+    round: u64,
+    /// Bytes of guest memory in use when accumulators were last put away.
+    put_away_at: usize,
     running: Running,
 }
 
 enum Running {
-    /// `accepted` counts the rows in each slot: a window in which every row was in error has no result.
-    Aggregate {
-        instance: AggregateInstance,
-        accepted: Vec<u64>,
-    },
-    /// The rows have only the columns that the function reads.
+    Aggregate(AggregateInstance),
     Apply {
         instance: WindowApplyInstance,
-        kept: BTreeMap<Window, Kept>,
+        fields: Vec<Field>,
+        /// By number of the slot: rows since the last commit, as segments.
+        rows: Vec<Vec<u8>>,
     },
 }
 
@@ -53,19 +81,22 @@ impl Contents {
         let function = &pipeline.functions()[at];
         let failed = StepError::of(at);
         let running = if function.plugin().kind() == Kind::Aggregate {
-            Running::Aggregate {
-                instance: function.aggregate(engine).map_err(failed)?,
-                accepted: Vec::new(),
-            }
+            Running::Aggregate(function.aggregate(engine).map_err(failed)?)
         } else {
             Running::Apply {
                 instance: function.window_apply(engine).map_err(failed)?,
-                kept: BTreeMap::new(),
+                fields: function.plugin().reads().to_vec(),
+                rows: Vec::new(),
             }
         };
         Ok(Self {
             function: at,
             select,
+            slots: Slots::new(),
+            held: Vec::new(),
+            dirty: Vec::new(),
+            round: 0,
+            put_away_at: 0,
             running,
         })
     }
@@ -75,151 +106,320 @@ impl Contents {
         self.function
     }
 
-    /// Adds rows, each to its window and slot. Returns those that the function could not process.
+    /// The slots in use.
+    pub(super) fn slots(&self) -> &Slots {
+        &self.slots
+    }
+
+    pub(super) fn held(&self, slot: Slot) -> &Held {
+        &self.held[slot.index()]
+    }
+
+    /// The slot of a window and key. One that begins in a cold window may have more in the store than is at hand.
+    pub(super) fn slot(&mut self, owner: Owner, window: Window, key: &[u8], is_cold: bool) -> Slot {
+        let (slot, is_new) = self.slots.slot(owner, window, key);
+        if is_new {
+            let held = Held {
+                is_filled: false,
+                is_dirty: false,
+                stored: if is_cold {
+                    Stored::Unknown(0)
+                } else {
+                    Stored::Known(Layout::default())
+                },
+                touched: self.round,
+            };
+            match self.held.get_mut(slot.index()) {
+                Some(place) => *place = held,
+                None => self.held.push(held),
+            }
+        }
+        slot
+    }
+
+    /// Adds rows, each to its slot; `source` numbers the partition that they come from. Returns those that the function
+    /// could not process.
     ///
     /// # Errors
     /// If the function failed.
     pub(super) fn add(
         &mut self,
         rows: &Rows,
-        windows: &[Window],
         slots: &[Slot],
+        source: u32,
     ) -> Result<RowErrors, StepError> {
-        match &mut self.running {
-            Running::Aggregate { instance, accepted } => {
-                let slots: Vec<u32> = slots.iter().map(|slot| slot.0).collect();
-                let errors = instance
-                    .accumulate(&slots, rows, &self.select)
-                    .map_err(StepError::of(self.function))?;
-                let highest = slots.iter().max().map_or(0, |slot| *slot as usize + 1);
-                accepted.resize(accepted.len().max(highest), 0);
-                for slot in &slots {
-                    accepted[*slot as usize] += 1;
-                }
-                for (row, _) in &errors.0 {
-                    accepted[slots[*row as usize] as usize] -= 1;
-                }
-                Ok(errors)
+        let errors = match &mut self.running {
+            Running::Aggregate(instance) => {
+                let numbers: Vec<u32> = slots.iter().map(|slot| slot.0).collect();
+                instance
+                    .accumulate(&numbers, rows, &self.select)
+                    .map_err(StepError::of(self.function))?
             }
-            Running::Apply { kept, .. } => {
+            Running::Apply {
+                rows: kept, fields, ..
+            } => {
                 let columns = self.select.iter().map(|&at| rows.columns[at].clone());
                 let rows = Rows::new(rows.len, columns.collect());
-                for (window, indices) in by_window(windows) {
-                    let slots = indices.iter().map(|&row| slots[row as usize]).collect();
-                    let part = rows.take(&indices).map_err(bug)?;
-                    kept.entry(window).or_default().push((part, slots));
+                let mut order: Vec<usize> = (0..slots.len()).collect();
+                order.sort_by_key(|&row| slots[row]);
+                for run in order.chunk_by(|a, b| slots[*a] == slots[*b]) {
+                    let kept = of_slot(kept, slots[run[0]]);
+                    segments::push(kept, source, |out| {
+                        encode_rows(fields, &rows, run.iter().copied(), out);
+                    });
                 }
-                Ok(RowErrors::default())
+                RowErrors::default()
             }
+        };
+        let mut refused = errors.0.iter().map(|(row, _)| *row as usize).peekable();
+        for (row, slot) in slots.iter().enumerate() {
+            if refused.next_if_eq(&row).is_none() {
+                self.touch(*slot);
+            }
+        }
+        Ok(errors)
+    }
+
+    /// Merges partials, each into its slot, as they came from the first stage.
+    ///
+    /// # Errors
+    /// If the function failed or refuses a partial.
+    pub(super) fn merge(&mut self, slots: &[Slot], partials: &[&[u8]]) -> Result<(), StepError> {
+        match &mut self.running {
+            Running::Aggregate(instance) => {
+                merge(instance, slots, partials).map_err(StepError::of(self.function))?;
+            }
+            Running::Apply { rows, .. } => {
+                for (slot, partial) in slots.iter().zip(partials) {
+                    of_slot(rows, *slot).extend_from_slice(partial);
+                }
+            }
+        }
+        slots.iter().for_each(|slot| self.touch(*slot));
+        Ok(())
+    }
+
+    fn touch(&mut self, slot: Slot) {
+        let held = &mut self.held[slot.index()];
+        held.is_filled = true;
+        held.touched = self.round;
+        if !held.is_dirty {
+            held.is_dirty = true;
+            self.dirty.push(slot);
         }
     }
 
-    /// The results of a window, and its end: its slots are free afterwards. Sources are indices into `keys`.
+    /// The slots into which something has come since the last commit, by owner. They are clean afterwards.
+    pub(super) fn take_dirty(&mut self) -> BTreeMap<Owner, Vec<Slot>> {
+        let mut dirty: BTreeMap<Owner, Vec<Slot>> = BTreeMap::new();
+        for slot in self.dirty.drain(..) {
+            let held = &mut self.held[slot.index()];
+            // A slot that was freed and taken again may be listed twice.
+            if std::mem::take(&mut held.is_dirty)
+                && let Some((owner, ..)) = self.slots.of(slot)
+            {
+                dirty.entry(owner).or_default().push(slot);
+            }
+        }
+        self.round += 1;
+        dirty
+    }
+
+    /// What has come into each slot since the last call, as a partial. At most [`AT_ONCE`] slots.
     ///
     /// # Errors
     /// If the function failed.
-    pub(super) fn finish(
-        &mut self,
-        window: Window,
-        keys: &[KeySlot],
-        keyed: bool,
-    ) -> Result<Vec<Produced>, StepError> {
-        let failed = StepError::of(self.function);
+    pub(super) fn take_deltas(&mut self, slots: &[Slot]) -> Result<BinaryArray, StepError> {
         match &mut self.running {
-            Running::Aggregate { instance, accepted } => {
-                let counts = &*accepted;
-                let rows_in = |at: &usize| counts[keys[*at].1.0 as usize];
-                let live: Vec<usize> = (0..keys.len()).filter(|at| rows_in(at) > 0).collect();
-                let mut results = Vec::new();
-                for part in live.chunks(FINISH_AT_ONCE) {
-                    let slots: Vec<u32> = part.iter().map(|&at| keys[at].1.0).collect();
-                    let produced = instance.finish(&slots).map_err(&failed)?;
-                    results.push(sourced(produced, part));
+            Running::Aggregate(instance) => instance
+                .take_deltas(&numbers(slots))
+                .map_err(StepError::of(self.function)),
+            Running::Apply { rows, .. } => {
+                let mut deltas = BinaryBuilder::new();
+                for slot in slots {
+                    deltas.append_value(std::mem::take(of_slot(rows, *slot)));
                 }
-                let slots: Vec<u32> = keys.iter().map(|(_, slot)| slot.0).collect();
-                instance.close(&slots).map_err(&failed)?;
-                slots.iter().for_each(|slot| accepted[*slot as usize] = 0);
-                Ok(results)
-            }
-            Running::Apply { instance, kept } => {
-                let kept = kept.remove(&window).unwrap_or_default();
-                let (rows, bounds) = grouped(&kept, keys)?;
-                let all: Vec<usize> = (0..keys.len()).collect();
-                let mut results = Vec::new();
-                for part in all.chunks(FINISH_AT_ONCE) {
-                    let (first, last) = (part[0], part[part.len() - 1] + 1);
-                    let (start, end) = (bounds[first], bounds[last]);
-                    let windows: Vec<AppliedWindow> = keys[first..last]
-                        .iter()
-                        .map(|(key, _)| AppliedWindow {
-                            start: window.start.0,
-                            end: window.end.0,
-                            key: keyed.then(|| String::from_utf8_lossy(key).into_owned()),
-                        })
-                        .collect();
-                    let offsets: Vec<u32> = bounds[first..=last]
-                        .iter()
-                        .map(|bound| bound - start)
-                        .collect();
-                    let indices: Vec<u32> = (start..end).collect();
-                    let part_rows = rows.take(&indices).map_err(bug)?;
-                    let produced = instance
-                        .apply(&windows, &offsets, &part_rows)
-                        .map_err(&failed)?;
-                    results.push(sourced(produced, part));
-                }
-                Ok(results)
+                Ok(deltas.finish())
             }
         }
     }
+
+    /// The whole of each slot, as a partial. At most [`AT_ONCE`] slots, of which everything is at hand.
+    ///
+    /// # Errors
+    /// If the function failed.
+    pub(super) fn snapshot(&mut self, slots: &[Slot]) -> Result<BinaryArray, StepError> {
+        match &mut self.running {
+            Running::Aggregate(instance) => instance
+                .snapshot(&numbers(slots))
+                .map_err(StepError::of(self.function)),
+            Running::Apply { .. } => Err(StepError::Host(WorkerError::Bug(
+                "the rows of a window-apply were asked for whole".to_owned(),
+            ))),
+        }
+    }
+
+    /// Merges what the store has into a slot, of which everything is at hand afterwards.
+    ///
+    /// # Errors
+    /// If the function failed or refuses a partial.
+    pub(super) fn bring_back(
+        &mut self,
+        slot: Slot,
+        parts: &[&[u8]],
+        layout: Layout,
+    ) -> Result<(), StepError> {
+        if let Running::Aggregate(instance) = &mut self.running {
+            let slots = vec![slot; parts.len()];
+            merge(instance, &slots, parts).map_err(StepError::of(self.function))?;
+            self.held[slot.index()].stored = Stored::Known(layout);
+        }
+        Ok(())
+    }
+
+    /// Merges what the store has into slots that are about to be finished.
+    ///
+    /// # Errors
+    /// If the function failed or refuses a partial.
+    pub(super) fn restore(&mut self, slots: &[Slot], parts: &[&[u8]]) -> Result<(), StepError> {
+        if let Running::Aggregate(instance) = &mut self.running {
+            merge(instance, slots, parts).map_err(StepError::of(self.function))?;
+        }
+        for slot in slots {
+            self.held[slot.index()].is_filled = true;
+        }
+        Ok(())
+    }
+
+    /// Takes note of a write.
+    pub(super) fn wrote(&mut self, slot: Slot, change: impl FnOnce(&mut Stored)) {
+        change(&mut self.held[slot.index()].stored);
+    }
+
+    /// Whether this is an aggregate, whose contents can be brought back and written whole.
+    pub(super) fn is_aggregate(&self) -> bool {
+        matches!(self.running, Running::Aggregate(_))
+    }
+
+    /// The function of an aggregate, to finish slots with.
+    pub(super) fn aggregate(&mut self) -> Option<&mut AggregateInstance> {
+        match &mut self.running {
+            Running::Aggregate(instance) => Some(instance),
+            Running::Apply { .. } => None,
+        }
+    }
+
+    /// A window-apply function with the fields that it reads.
+    pub(super) fn apply(&mut self) -> Option<(&mut WindowApplyInstance, &[Field])> {
+        match &mut self.running {
+            Running::Aggregate(_) => None,
+            Running::Apply {
+                instance, fields, ..
+            } => Some((instance, fields)),
+        }
+    }
+
+    /// The rows in a slot that have not been committed, as segments; none for an aggregate.
+    pub(super) fn take_rows(&mut self, slot: Slot) -> Vec<u8> {
+        match &mut self.running {
+            Running::Aggregate(_) => Vec::new(),
+            Running::Apply { rows, .. } => std::mem::take(of_slot(rows, slot)),
+        }
+    }
+
+    /// Lets go of slots, and of what is in them. Those into which nothing has ever come are unknown to the guest.
+    ///
+    /// # Errors
+    /// If the function failed.
+    pub(super) fn free(&mut self, slots: &[Slot]) -> Result<(), StepError> {
+        if let Running::Aggregate(instance) = &mut self.running {
+            let begun = |slot: &&Slot| self.held[slot.index()].is_filled;
+            let begun: Vec<u32> = slots.iter().filter(begun).map(|slot| slot.0).collect();
+            for part in begun.chunks(AT_ONCE) {
+                instance
+                    .close(part)
+                    .map_err(StepError::of(self.function))?;
+            }
+        }
+        for slot in slots {
+            self.held[slot.index()].is_dirty = false;
+            self.slots.free(*slot);
+        }
+        Ok(())
+    }
+
+    /// Whether the guest has filled half of the memory that it may have, and more than when accumulators were last put away.
+    pub(super) fn is_pressed(&self) -> bool {
+        match &self.running {
+            Running::Aggregate(instance) => {
+                let (used, limit) = instance.memory();
+                used >= limit / 2 && used > self.put_away_at
+            }
+            Running::Apply { .. } => false,
+        }
+    }
+
+    /// After a commit: puts away what need not be at hand. Of an aggregate under pressure that is the half of its
+    /// accumulators into which nothing has come for longest, of a window-apply all, since the store has its rows now. Returns
+    /// the windows of which the store now has more than is at hand.
+    ///
+    /// # Errors
+    /// If the function failed.
+    pub(super) fn put_away(&mut self) -> Result<Vec<(Owner, Window)>, StepError> {
+        if self.is_aggregate() && !self.is_pressed() {
+            return Ok(Vec::new());
+        }
+        let in_use = |slot: &Slot| self.slots.of(*slot).is_some();
+        let all = (0..).map(Slot).take(self.held.len());
+        let mut slots: Vec<Slot> = all.filter(in_use).collect();
+        if let Running::Aggregate(instance) = &self.running {
+            self.put_away_at = instance.memory().0;
+            slots.sort_by_key(|slot| self.held[slot.index()].touched);
+            slots.truncate(slots.len().div_ceil(2));
+            tracing::debug!(
+                accumulators = slots.len(),
+                bytes = self.put_away_at,
+                "putting away accumulators: the guest's memory is half full"
+            );
+        }
+        let of = slots.iter().filter_map(|slot| self.slots.of(*slot));
+        let mut windows: Vec<(Owner, Window)> = of.map(|(owner, window, _)| (owner, window)).collect();
+        windows.sort_unstable();
+        windows.dedup();
+        self.free(&slots)?;
+        Ok(windows)
+    }
 }
 
-/// The same rows with their sources as indices of what `part` stands for.
-fn sourced(mut produced: Produced, part: &[usize]) -> Produced {
-    for source in &mut produced.source {
-        *source = u32::try_from(part[*source as usize]).expect("slots are numbered in 32 bits");
-    }
-    produced
+fn numbers(slots: &[Slot]) -> Vec<u32> {
+    slots.iter().map(|slot| slot.0).collect()
 }
 
-/// The rows of each window, in the order given.
-fn by_window(windows: &[Window]) -> BTreeMap<Window, Vec<u32>> {
-    let mut rows: BTreeMap<Window, Vec<u32>> = BTreeMap::new();
-    for (row, window) in windows.iter().enumerate() {
-        let row = u32::try_from(row).expect("a batch has fewer than 2^32 rows");
-        rows.entry(*window).or_default().push(row);
+/// The entry of a slot, which begins here if it has not yet.
+fn of_slot(rows: &mut Vec<Vec<u8>>, slot: Slot) -> &mut Vec<u8> {
+    if rows.len() <= slot.index() {
+        rows.resize_with(slot.index() + 1, Vec::new);
     }
-    rows
+    &mut rows[slot.index()]
 }
 
-/// All rows of a window, key after key in the order of `keys`, and where each key begins. Within a key the order in which
-/// the rows came is kept.
-fn grouped(kept: &[(Rows, Vec<Slot>)], keys: &[KeySlot]) -> Result<(Rows, Vec<u32>), WorkerError> {
-    let parts: Vec<Rows> = kept.iter().map(|(rows, _)| rows.clone()).collect();
-    let rows = Rows::concat(&parts).map_err(bug)?;
-    let rank: BTreeMap<Slot, usize> = keys
-        .iter()
-        .enumerate()
-        .map(|(at, (_, slot))| (*slot, at))
-        .collect();
-    let ranks: Vec<usize> = kept
-        .iter()
-        .flat_map(|(_, slots)| slots)
-        .map(|slot| rank[slot])
-        .collect();
-    let mut order: Vec<u32> =
-        (0..u32::try_from(ranks.len()).map_err(|_| bug("a window has 2^32 rows"))?).collect();
-    order.sort_by_key(|&row| ranks[row as usize]);
-    let mut bounds = vec![0; keys.len() + 1];
-    for rank in ranks {
-        bounds[rank + 1] += 1;
+/// Merges partials into slots, so many at once that no call is handed too much.
+fn merge(
+    instance: &mut AggregateInstance,
+    slots: &[Slot],
+    partials: &[&[u8]],
+) -> Result<(), GuestFailure> {
+    let mut from = 0;
+    while from < slots.len() {
+        let mut to = from;
+        let mut bytes = 0;
+        while to < slots.len() && to - from < AT_ONCE && (to == from || bytes < MERGE_BYTES) {
+            bytes += partials[to].len();
+            to += 1;
+        }
+        let values = BinaryArray::from_iter_values(&partials[from..to]);
+        instance.merge(&numbers(&slots[from..to]), &values)?;
+        from = to;
     }
-    for at in 1..bounds.len() {
-        bounds[at] += bounds[at - 1];
-    }
-    Ok((rows.take(&order).map_err(bug)?, bounds))
-}
-
-fn bug(error: impl ToString) -> WorkerError {
-    WorkerError::Bug(error.to_string())
+    Ok(())
 }

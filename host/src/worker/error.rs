@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::log::{LogError, Offset, TopicPartition};
 use crate::plugin::GuestFailure;
+use crate::state::{StoreError, TaskId};
 
 /// Why a worker ended before it was told to.
 #[derive(Debug, thiserror::Error)]
@@ -33,13 +34,13 @@ pub enum WorkerError {
     /// The log refused.
     #[error(transparent)]
     Log(LogError),
-    /// The log stayed away for longer than the worker was told to wait.
+    /// The log, or the local disk, stayed away for longer than the worker was told to wait.
     #[error("gave up after {}s: {last}", .waited.as_secs())]
     GaveUp {
         /// How long it waited.
         waited: Duration,
-        /// What the log answered last.
-        last: LogError,
+        /// What was wrong last.
+        last: Box<WorkerError>,
     },
     /// Another process runs the pipeline now.
     #[error("another process runs this pipeline now, and has fenced this one: {0}")]
@@ -53,6 +54,26 @@ pub enum WorkerError {
         /// The partition.
         at: TopicPartition,
         /// What is wrong with it, and what to do.
+        what: String,
+    },
+    /// The pipeline is not the one that its state was made with.
+    #[error(
+        "the pipeline's state can't follow it: {}; run it as it was, give it another name, or begin anew with `millstream state reset`",
+        .0.join("; ")
+    )]
+    Shape(
+        /// What differs, each a sentence.
+        Vec<String>,
+    ),
+    /// The local store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What the local store has of a task can't be understood.
+    #[error("the local state of {task}: {what}")]
+    Damaged {
+        /// The task.
+        task: TaskId,
+        /// What is wrong with it.
         what: String,
     },
     /// Rows could not be put together: a bug of the host's.

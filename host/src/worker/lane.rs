@@ -1,33 +1,37 @@
-//! One membership in the log's group, from joining to leaving: polls, decodes, hands rows on, commits.
+//! One membership in the log's group, from joining to leaving: takes tasks over and gives them up, polls, hands records on.
 //!
-//! A lane owns all partitions of the source or none: as long as another process still has some, it waits. Whenever its
-//! partitions change, or a transaction is aborted, it throws its staged work away and starts again from what the group has
-//! committed ([`Lane::recover`]).
+//! A lane owns what a worker has in memory. A transaction that is aborted makes it go back to what is committed
+//! ([`Lane::roll_back`]); one whose fate is unknown, and everything else that may pass, ends the lane, and the worker joins
+//! anew. How a commit is made is in `committing`, how a task is taken over in `claiming`.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::WorkerError;
-use super::part::{Owned, Part};
-use super::progress::{Progress, Status, add};
+use super::claiming::Claim;
+use super::contents::Contents;
+use super::firing::Results;
+use super::gather::Gatherer;
+use super::part::{Outcome, Part};
+use super::partials::{PARTIALS, Partials};
+use super::progress::{Counts, Progress, Status};
 use super::steps::{RowSteps, StepError};
-use super::task::{Resume, Task};
-use super::windows::WindowStep;
+use super::task::Task;
+use super::topology::Topology;
 use super::write::Writing;
 use crate::decode::{Decoded, Decoder};
 use crate::log::{
-    CommitError, Delivery, Fetched, GroupOffset, Log, LogError, Membership, Outbox, Polled,
-    RecordBatch, Session, TopicPartition,
+    Fetched, Log, LogError, Membership, Offset, Outbox, Polled, RecordBatch, Session,
+    TopicPartition,
 };
 use crate::pipeline::Pipeline;
-use crate::pipeline::config::Start;
+use crate::pipeline::plan::OutputPlan;
 use crate::plugin::PluginEngine;
+use crate::state::{Stage, Stages, Store, StoreError};
 use crate::time::{Clock, Timestamp};
 
 /// How many rows go through the steps at once: enough to spread the cost of a call, few enough for the cache.
 const BATCH_ROWS: usize = 1_024;
-/// How often a lane that waits for partitions makes sure that it has not been fenced.
-const PROOF_INTERVAL: Duration = Duration::from_secs(1);
 /// How long a poll waits for records, so that requests to stop are seen soon.
 const POLL_WAIT: Duration = Duration::from_millis(50);
 
@@ -36,34 +40,32 @@ const POLL_WAIT: Duration = Duration::from_millis(50);
 pub(super) enum LaneEnd {
     /// The log is away, or the fate of a transaction is unknown: join again.
     Rejoin(LogError),
+    /// The local store is of no more use: open it anew, then join again.
+    Store(StoreError),
     /// The worker must end.
     Failed(WorkerError),
 }
 
 impl From<WorkerError> for LaneEnd {
     fn from(error: WorkerError) -> Self {
-        LaneEnd::Failed(error)
+        match error {
+            WorkerError::Store(error) => LaneEnd::Store(error),
+            WorkerError::Damaged { .. } => LaneEnd::Store(StoreError::Damaged(error.to_string())),
+            WorkerError::Log(error) if error.is_retriable() => LaneEnd::Rejoin(error),
+            other => LaneEnd::Failed(other),
+        }
     }
 }
 
 impl From<LogError> for LaneEnd {
     fn from(error: LogError) -> Self {
-        if error.is_retriable() {
-            LaneEnd::Rejoin(error)
-        } else {
-            LaneEnd::Failed(error.into())
-        }
+        WorkerError::from(error).into()
     }
 }
 
-/// How a lane ends by a commit that failed.
-fn end_of(error: CommitError) -> LaneEnd {
-    match error {
-        CommitError::Aborted(why) | CommitError::Unknown(why) => {
-            LaneEnd::Rejoin(LogError::Unavailable(why))
-        }
-        CommitError::Fenced(why) => LaneEnd::Failed(WorkerError::Fenced(why)),
-        CommitError::Refused(why) => LaneEnd::Failed(WorkerError::Commit(why)),
+impl From<StoreError> for LaneEnd {
+    fn from(error: StoreError) -> Self {
+        LaneEnd::Store(error)
     }
 }
 
@@ -74,55 +76,73 @@ pub(super) struct Around<'a, L: Log, C: Clock> {
     pub(super) log: &'a L,
     pub(super) clock: &'a C,
     pub(super) progress: &'a Progress,
+    /// Who the worker is in its group.
+    pub(super) member: &'a str,
 }
 
-pub(super) struct Lane<'a, L: Log, C: Clock> {
-    around: &'a Around<'a, L, C>,
-    session: L::Session,
+pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
+    pub(super) around: &'a Around<'a, L, C>,
+    pub(super) session: L::Session,
+    pub(super) store: &'a mut S,
+    pub(super) topology: Topology,
     writing: Writing,
     decoder: Decoder,
-    /// `None` until all partitions belong to this lane.
-    owned: Option<Owned>,
-    /// Partitions that are fetched.
-    begun: BTreeSet<TopicPartition>,
-    outbox: Outbox,
+    steps: RowSteps,
+    gatherer: Option<Gatherer>,
+    pub(super) contents: Option<Contents>,
+    pub(super) partials: Option<Partials>,
+    /// Tasks that run, by the partition that they read.
+    pub(super) tasks: BTreeMap<TopicPartition, Task>,
+    /// Tasks that are being taken over.
+    pub(super) claims: Vec<Claim<L::Reader>>,
+    /// Since when the log has been asked about them in vain.
+    pub(super) undecided_since: Option<Duration>,
+    pub(super) outbox: Outbox,
+    pub(super) counts: Counts,
     /// Rows read since the last commit.
-    uncommitted: usize,
-    /// Some partitions start where nothing has been committed: where that is must not depend on when it is asked again.
-    new_start: bool,
-    /// All partitions have belonged to this lane.
-    recovered: bool,
-    committed_at: Duration,
+    pub(super) uncommitted: usize,
+    pub(super) committed_at: Duration,
     fetched: Fetched,
     decoded: Decoded,
 }
 
-impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
-    /// Joins the group, and fences whoever ran the pipeline before.
+impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
+    /// Joins the group, and fences whoever was this member before.
     ///
     /// # Errors
-    /// If the log can't be reached or refuses.
-    pub(super) fn join(around: &'a Around<'a, L, C>) -> Result<Self, LaneEnd> {
+    /// If the log can't be reached or refuses, or a function does not start.
+    pub(super) fn join(around: &'a Around<'a, L, C>, store: &'a mut S) -> Result<Self, LaneEnd> {
         let config = around.pipeline.config();
+        let topology = Topology::find(around.pipeline, around.log)?;
         let session = around.log.join(&Membership {
             group: config.name.clone(),
-            member: "worker".to_owned(),
-            topics: config.source.topics.clone(),
-            delivery: Delivery::ExactlyOnce,
+            member: around.member.to_owned(),
+            topics: topology.topics(config),
+            delivery: config.commit.delivery,
         })?;
         let decoder = around.pipeline.decoder().map_err(|error| {
             WorkerError::Bug(format!("a decoder that had been made before: {error}"))
         })?;
+        let (steps, contents) = functions(around.pipeline, around.engine)?;
+        let partials = topology.repartition.as_ref();
+        let partials = partials.map(|to| Partials::new(to.topic.clone(), to.partitions, to.most));
+        around.progress.set_status(Status::Waiting);
         Ok(Self {
             writing: Writing::new(around.pipeline, around.log)?,
             session,
+            store,
+            topology,
             decoder,
-            owned: None,
-            begun: BTreeSet::new(),
+            steps,
+            gatherer: Gatherer::of(around.pipeline),
+            contents,
+            partials,
+            tasks: BTreeMap::new(),
+            claims: Vec::new(),
+            undecided_since: None,
             outbox: Outbox::new(),
+            counts: Counts::default(),
             uncommitted: 0,
-            new_start: false,
-            recovered: false,
             committed_at: around.clock.monotonic(),
             fetched: Fetched::new(),
             decoded: Decoded::new(),
@@ -131,8 +151,8 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
     }
 
     /// Whether it has come as far as reading.
-    pub(super) fn has_recovered(&self) -> bool {
-        self.recovered
+    pub(super) fn has_worked(&self) -> bool {
+        !self.tasks.is_empty()
     }
 
     /// Runs until `stop` says so, and commits before it returns.
@@ -141,45 +161,55 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
     /// See [`LaneEnd`].
     pub(super) fn run(&mut self, stop: impl Fn() -> bool) -> Result<(), LaneEnd> {
         while !stop() {
-            match self.poll()? {
-                Polled::Assigned(_) => {
-                    self.recover()?;
+            self.step()?;
+        }
+        self.commit().map(drop)
+    }
+
+    /// One turn: goes on with tasks that are being taken over, polls, does what came, and commits if that is due.
+    ///
+    /// # Errors
+    /// See [`LaneEnd`].
+    pub(super) fn step(&mut self) -> Result<(), LaneEnd> {
+        self.advance_claims()?;
+        match self.poll()? {
+            Polled::Records => self.process()?,
+            Polled::Assigned(partitions) => self.claim(partitions),
+            Polled::Revoked(partitions) => {
+                tracing::info!(partitions = %list(&partitions), "giving up partitions");
+                if self.holds_pieces() {
+                    self.roll_back()?;
+                } else {
                     self.commit()?;
                 }
-                Polled::Revoked(partitions) | Polled::Lost(partitions) => {
-                    self.session.release(&partitions)?;
-                    self.begun.retain(|at| !partitions.contains(at));
-                    self.recover()?;
-                    self.commit()?;
-                }
-                Polled::Records if self.owned.is_some() => {
-                    self.process()?;
-                    if self.commit_is_due() {
-                        self.commit()?;
-                    }
-                }
-                // Not all partitions are ours: what was fetched is fetched again once they are.
-                Polled::Records => self.prove_ownership()?,
+                self.give_up(&partitions)?;
+            }
+            Polled::Lost(partitions) => {
+                tracing::warn!(partitions = %list(&partitions), "partitions were taken away");
+                self.give_up(&partitions)?;
+                self.roll_back()?;
             }
         }
-        self.commit()
+        if self.commit_is_due() {
+            self.commit()?;
+        }
+        Ok(())
     }
 
     fn poll(&mut self) -> Result<Polled, LaneEnd> {
-        let wait = if self.uncommitted == 0 {
-            POLL_WAIT
-        } else {
-            let age = self
-                .around
-                .clock
-                .monotonic()
-                .saturating_sub(self.committed_at);
+        let wait = if self.claims.iter().any(Claim::is_restoring) {
+            Duration::ZERO
+        } else if self.has_uncommitted() {
+            let now = self.around.clock.monotonic();
+            let age = now.saturating_sub(self.committed_at);
             let interval = self.around.pipeline.config().commit.interval;
             POLL_WAIT.min(interval.saturating_sub(age))
+        } else {
+            POLL_WAIT
         };
         match self.session.poll(&mut self.fetched, wait) {
             Err(LogError::Unavailable(why)) => {
-                // librdkafka keeps trying by itself; what it holds stays good.
+                // The client keeps trying by itself; what it holds stays good.
                 self.around.progress.set_status(Status::Unavailable(why));
                 self.fetched.clear();
                 Ok(Polled::Records)
@@ -188,127 +218,56 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
         }
     }
 
-    /// Throws staged work away and starts from what the group has committed.
-    fn recover(&mut self) -> Result<(), LaneEnd> {
-        let Around {
-            pipeline,
-            engine,
-            log,
-            progress,
-            ..
-        } = self.around;
-        self.outbox.clear();
-        self.uncommitted = 0;
-        self.owned = None;
-
-        let source = &pipeline.config().source;
-        let assigned = self.session.assignment();
-        let mut all = 0;
-        for name in &source.topics {
-            let topic = log.topic(name)?;
-            let topic = topic.ok_or_else(|| LogError::NoTopic(name.clone()))?;
-            all += usize::try_from(topic.partitions).unwrap_or_default();
-        }
-        if assigned.len() < all {
-            tracing::info!(assigned = assigned.len(), all, "waiting for all partitions");
-            progress.set_status(Status::Waiting {
-                assigned: assigned.len(),
-                all,
-            });
-            return Ok(());
-        }
-
-        let committed = self.session.committed(&assigned)?;
-        let mut tasks = Vec::with_capacity(assigned.len());
-        let mut fired = Timestamp::MIN;
-        for at in assigned {
-            let resume = self.resume(&at, &committed)?;
-            fired = fired.max(resume.fired);
-            tracing::info!(
-                partition = %at,
-                from = %resume.from,
-                written_to = %resume.written_to,
-                watermark = %resume.watermark,
-                "reading"
-            );
-            progress.set_position(&at, resume.from);
-            tasks.push(Task::new(at, resume, source.allowed_disorder));
-        }
-        let (seeks, begins): (Vec<_>, Vec<_>) = tasks
-            .iter()
-            .map(|task| (task.at.clone(), task.next))
-            .partition(|(at, _)| self.begun.contains(at));
-        self.session.seek(&seeks)?;
-        self.session.begin(&begins)?;
-        self.begun.extend(begins.into_iter().map(|(at, _)| at));
-
-        let started = RowSteps::start(pipeline, engine).and_then(|steps| {
-            Ok((
-                steps,
-                WindowStep::start(pipeline, engine, tasks.len(), fired)?,
-            ))
-        });
-        let (steps, mut windows) = started.map_err(|error| self.start_failure(error))?;
-        for (at, task) in tasks.iter().enumerate() {
-            if let Some(windows) = &mut windows {
-                windows.advance(at, task.watermark.at());
+    /// Lets go of tasks that are another's, or soon will be.
+    fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), LaneEnd> {
+        self.claims.retain(|claim| !partitions.contains(claim.at()));
+        for at in partitions {
+            let task = self.tasks.remove(at);
+            if let (Some(windows), Some(contents)) = (task.and_then(|t| t.windows), &mut self.contents) {
+                let slots = contents.slots().slots_of(windows.owner());
+                contents.free(&slots).map_err(|error| self.around.failure(error, None))?;
             }
+            self.around.progress.forget_position(at);
         }
-        self.new_start = committed.len() < tasks.len();
-        self.recovered = true;
-        self.owned = Some(Owned {
-            tasks,
-            steps,
-            windows,
-        });
-        self.committed_at = self.around.clock.monotonic();
-        progress.set_status(Status::Running);
+        self.forget_unsent();
+        self.session.release(partitions)?;
         Ok(())
     }
 
-    /// Where a partition goes on.
-    fn resume(&self, at: &TopicPartition, committed: &[GroupOffset]) -> Result<Resume, LaneEnd> {
-        let bounds = self.around.log.bounds(&at.topic)?;
-        let index = usize::try_from(at.partition).unwrap_or(usize::MAX);
-        let bounds = bounds
-            .get(index)
-            .copied()
-            .ok_or_else(|| LogError::NoTopic(at.to_string()))?;
-        let Some(committed) = committed.iter().find(|committed| committed.at == *at) else {
-            return Ok(Resume::fresh(
-                match self.around.pipeline.config().source.start {
-                    Start::Earliest => bounds.start,
-                    Start::Latest => bounds.end,
-                },
-            ));
-        };
-        let mut resume = Resume::committed(committed).map_err(|what| WorkerError::Committed {
-            at: at.clone(),
-            what,
-        })?;
-        let known = resume.from.max(resume.written_to);
-        if known > bounds.end {
-            return Err(LaneEnd::Failed(WorkerError::Committed {
-                at: at.clone(),
-                what: format!(
-                    "it had been read up to offset {known}, and now ends at {}: the topic was deleted and created again, or \
-                     its end was cut off; reset the group's offsets, or choose another pipeline name",
-                    bounds.end
-                ),
-            }));
+    /// Throws away all that is staged and at hand, and goes on from what is committed.
+    pub(super) fn roll_back(&mut self) -> Result<(), LaneEnd> {
+        self.outbox.clear();
+        self.counts = Counts::default();
+        self.uncommitted = 0;
+        let Around {
+            pipeline, engine, ..
+        } = self.around;
+        (self.steps, self.contents) = functions(pipeline, engine)?;
+        let disorder = pipeline.config().source.allowed_disorder;
+        for task in self.tasks.values_mut() {
+            task.roll_back(disorder);
+            if let Some(windows) = &mut task.windows {
+                windows.reload(&*self.store)?;
+            }
+            self.around.progress.set_position(&task.at, task.next);
         }
-        if resume.from < bounds.start {
-            tracing::error!(
-                partition = %at,
-                lost = bounds.start.0 - resume.from.0,
-                "the log no longer has the records from {} to {}: they had not been processed, or a window that was \
-                 open needed them; lengthen the retention of the topic",
-                resume.from, bounds.start
-            );
-            resume.from = bounds.start;
-            resume.written_to = resume.written_to.max(bounds.start);
+        self.forget_unsent();
+        let seeks: Vec<(TopicPartition, Offset)> = self
+            .tasks
+            .values()
+            .map(|task| (task.at.clone(), task.next))
+            .collect();
+        self.session.seek(&seeks)?;
+        self.committed_at = self.around.clock.monotonic();
+        Ok(())
+    }
+
+    /// What has been sent of watermarks is what is committed, and only of partitions that are ours.
+    fn forget_unsent(&mut self) {
+        if let Some(partials) = &mut self.partials {
+            let tasks = &self.tasks;
+            partials.forget(|at| tasks.get(at).map(|task| task.committed.watermark));
         }
-        Ok(resume)
     }
 
     /// Takes all records that were fetched through the pipeline.
@@ -320,19 +279,18 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
         let done = self.process_batches(&fetched);
         // Its buffers serve the next poll.
         self.fetched = fetched;
+        self.show_watermarks();
         done
     }
 
     fn process_batches(&mut self, fetched: &Fetched) -> Result<(), LaneEnd> {
-        let limits = self.around.pipeline.config().commit;
-        let max_rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
         for batch in fetched.batches() {
             for start in (0..batch.len()).step_by(BATCH_ROWS) {
                 let end = (start + BATCH_ROWS).min(batch.len());
-                self.process_part(batch, start, end)?;
-                let full = self.uncommitted >= max_rows
-                    || self.outbox.byte_len() as u64 >= limits.max_bytes.as_u64();
-                if full && !self.commit_or_recover()? {
+                let goes_on = self.process_part(batch, start, end)?
+                    && self.fire(batch.partition())?
+                    && (!self.is_full() || self.commit()?);
+                if !goes_on {
                     // Everything was thrown away, and these records come again.
                     return Ok(());
                 }
@@ -341,129 +299,181 @@ impl<'a, L: Log, C: Clock> Lane<'a, L, C> {
         Ok(())
     }
 
+    /// Takes the records `start..end` of a batch as far as windows or the outbox.
     fn process_part(
         &mut self,
         batch: &RecordBatch,
         start: usize,
         end: usize,
-    ) -> Result<(), LaneEnd> {
-        let owned = self
-            .owned
-            .as_mut()
-            .expect("only called while partitions are owned");
-        let part = Part {
+    ) -> Result<bool, LaneEnd> {
+        let at = batch.partition();
+        let Some(task) = self.tasks.get_mut(at) else {
+            return Err(WorkerError::Bug(format!("records of {at}, which is not ours")).into());
+        };
+        if batch.offset(start) < task.next {
+            return Err(LaneEnd::Failed(WorkerError::Committed {
+                at: at.clone(),
+                what: format!(
+                    "offset {} came after {}: the topic was deleted and created again, or its end was cut off; begin anew with \
+                     `millstream state reset`, or choose another pipeline name",
+                    batch.offset(start),
+                    task.next
+                ),
+            }));
+        }
+        let mut part = Part {
             pipeline: self.around.pipeline,
-            progress: self.around.progress,
             writing: &self.writing,
             batch,
+            steps: &mut self.steps,
+            gatherer: self.gatherer.as_mut(),
+            contents: self.contents.as_mut(),
+            decoder: &mut self.decoder,
+            decoded: &mut self.decoded,
+            outbox: &mut self.outbox,
         };
-        part.process(
-            owned,
-            &mut self.decoder,
-            &mut self.decoded,
-            &mut self.outbox,
-            start,
-            end,
-        )
-        .map_err(|error| match error {
-            StepError::Host(error) => error,
-            StepError::Function(function, failure) => WorkerError::Plugin {
-                step: self.around.pipeline.functions()[function].name().to_owned(),
-                at: batch.partition().clone(),
-                from: batch.offset(start),
-                to: batch.offset(end - 1),
-                source: failure,
-            },
-        })?;
+        let outcome: Result<Outcome, StepError> = match task.stage {
+            Stage::Source => part.process(task, start, end),
+            Stage::Final => part.merge(task, start, end),
+        };
+        let offsets = Some((at, batch.offset(start), batch.offset(end - 1)));
+        let outcome = outcome.map_err(|error| self.around.failure(error, offsets))?;
+        self.counts.add(&outcome.counts);
+        task.next = batch.offset(end - 1).next();
+        self.around.progress.set_position(at, task.next);
         self.uncommitted += end - start;
-        Ok(())
+        Ok(true)
     }
 
-    /// While other partitions belong to somebody else, commits again what is committed for one of ours. If that somebody has
-    /// fenced this process, it is told so, and leaves the partitions that the other one waits for.
-    fn prove_ownership(&mut self) -> Result<(), LaneEnd> {
-        let now = self.around.clock.monotonic();
-        if now.saturating_sub(self.committed_at) < PROOF_INTERVAL {
-            return Ok(());
-        }
-        self.committed_at = now;
-        let assigned = self.session.assignment();
-        let committed = self.session.committed(&assigned)?;
-        match self
-            .session
-            .commit(&Outbox::new(), committed.get(..1).unwrap_or_default())
-        {
-            Ok(_) | Err(CommitError::Aborted(_)) => Ok(()),
-            Err(other) => Err(end_of(other)),
-        }
-    }
-
-    fn start_failure(&self, error: StepError) -> WorkerError {
-        match error {
-            StepError::Host(error) => error,
-            StepError::Function(function, source) => WorkerError::Start {
-                step: self.around.pipeline.functions()[function].name().to_owned(),
-                source,
-            },
-        }
-    }
-
-    fn commit_is_due(&self) -> bool {
-        let age = self
-            .around
-            .clock
-            .monotonic()
-            .saturating_sub(self.committed_at);
-        self.uncommitted > 0 && age >= self.around.pipeline.config().commit.interval
-    }
-
-    fn commit(&mut self) -> Result<(), LaneEnd> {
-        self.commit_or_recover().map(drop)
-    }
-
-    /// Commits what is staged; nothing if no row has been read. Returns whether it was committed: if not, everything was
-    /// thrown away and starts again from what had been committed before.
-    fn commit_or_recover(&mut self) -> Result<bool, LaneEnd> {
-        let due = self.uncommitted > 0 || self.new_start;
-        let Some(owned) = self.owned.as_ref().filter(|_| due) else {
+    /// Fires what is due in the windows of a task, committing in between where much is staged. Returns whether all is well:
+    /// if not, everything was thrown away.
+    pub(super) fn fire(&mut self, at: &TopicPartition) -> Result<bool, LaneEnd> {
+        let OutputPlan::Windows { key, fields, .. } = &self.around.pipeline.plan().output else {
             return Ok(true);
         };
-        let fired = owned
-            .windows
-            .as_ref()
-            .map_or(Timestamp::MIN, WindowStep::fired);
-        let offsets: Vec<GroupOffset> = owned
-            .tasks
-            .iter()
-            .enumerate()
-            .map(|(at, task)| {
-                let first = owned
-                    .windows
-                    .as_ref()
-                    .and_then(|windows| windows.first_row(at));
-                task.commit(first, fired)
-            })
-            .collect();
-        let progress = self.around.progress;
-        match self.session.commit(&self.outbox, &offsets) {
-            Ok(_) => {
-                add(&progress.commits, 1);
-                self.outbox.clear();
-                self.uncommitted = 0;
-                self.new_start = false;
-                self.committed_at = self.around.clock.monotonic();
-                Ok(true)
+        loop {
+            let task = self.tasks.get_mut(at);
+            let (Some(task), Some(contents)) = (task, &mut self.contents) else {
+                return Ok(true);
+            };
+            let Some(windows) = &mut task.windows else {
+                return Ok(true);
+            };
+            let results = Results {
+                writing: &self.writing,
+                key: key.map(|(_, ty)| ty),
+                fields,
+                now: self.around.clock.now(),
+            };
+            let next = task.next;
+            let fired = windows
+                .fire(contents, &*self.store, &results, &mut self.outbox)
+                .map_err(|error| {
+                    let before = Offset(next.0 - 1);
+                    self.around.failure(error, Some((at, before, before)))
+                })?;
+            let Some(fired) = fired else { return Ok(true) };
+            self.counts.windows_fired += fired.windows;
+            self.counts.results += fired.results;
+            if self.is_full() && !self.commit()? {
+                return Ok(false);
             }
-            Err(CommitError::Aborted(why)) => {
-                tracing::warn!(
-                    why,
-                    "a transaction was aborted; starting again from the last commit"
-                );
-                add(&progress.aborts, 1);
-                self.recover()?;
-                Ok(false)
-            }
-            Err(other) => Err(end_of(other)),
         }
     }
+
+    /// Whether so much is staged or at hand that it has to be committed now.
+    fn is_full(&self) -> bool {
+        let limits = self.around.pipeline.config().commit;
+        let max_rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
+        self.uncommitted >= max_rows
+            || self.outbox.byte_len() as u64 >= limits.max_bytes.as_u64()
+            || self.contents.as_ref().is_some_and(Contents::is_pressed)
+    }
+
+    /// How far event time has come, for whoever watches: where windows fire, and where rows are read.
+    fn show_watermarks(&self) {
+        let read = |task: &Task| (task.stage == Stage::Source).then(|| task.watermark.at());
+        let read = self.tasks.values().filter_map(read).min();
+        let fires = |task: &Task| task.windows.as_ref().map(|windows| windows.watermarks.lowest());
+        let fires = match self.topology.shape.stages {
+            Stages::None => read,
+            Stages::One | Stages::Two => self.tasks.values().filter_map(fires).min(),
+        };
+        self.around.progress.set_watermarks(read, fires);
+    }
+
+    /// The lowest watermark of the source partitions that are this worker's.
+    pub(super) fn lowest_read(&self) -> Timestamp {
+        let sources = self.tasks.values().filter(|task| task.stage == Stage::Source);
+        let lowest = sources.map(|task| task.watermark.at()).min();
+        lowest.unwrap_or(Timestamp::MIN)
+    }
+
+    /// Marks windows cold of which contents were put away.
+    pub(super) fn cool(&mut self, windows: Vec<(crate::window::Owner, crate::window::Window)>) {
+        for (owner, window) in windows {
+            // What the first stage puts away it has sent, and never asks for again.
+            if owner == PARTIALS {
+                continue;
+            }
+            let of_owner = |windows: &&mut super::owned::OwnedWindows| windows.owner() == owner;
+            let owned = self.tasks.values_mut().filter_map(|task| task.windows.as_mut());
+            owned.filter(of_owner).for_each(|windows| windows.cooled(window));
+        }
+    }
+}
+
+impl<L: Log, C: Clock> Around<'_, L, C> {
+    /// A failed step as the worker's end, with the records that it was about.
+    pub(super) fn failure(
+        &self,
+        error: StepError,
+        at: Option<(&TopicPartition, Offset, Offset)>,
+    ) -> WorkerError {
+        match error {
+            StepError::Host(error) => error,
+            StepError::Function(function, source) => {
+                let step = self.pipeline.functions()[function].name().to_owned();
+                match at {
+                    Some((at, from, to)) => WorkerError::Plugin {
+                        step,
+                        at: at.clone(),
+                        from,
+                        to,
+                        source,
+                    },
+                    None => WorkerError::Start { step, source },
+                }
+            }
+        }
+    }
+}
+
+/// Fresh instances of a pipeline's functions.
+fn functions(
+    pipeline: &Pipeline,
+    engine: &PluginEngine,
+) -> Result<(RowSteps, Option<Contents>), WorkerError> {
+    let start = || {
+        let contents = match &pipeline.plan().output {
+            OutputPlan::Windows { select, .. } => {
+                Some(Contents::start(pipeline, engine, select.clone())?)
+            }
+            OutputPlan::Records { .. } | OutputPlan::Rows { .. } => None,
+        };
+        Ok((RowSteps::start(pipeline, engine)?, contents))
+    };
+    start().map_err(|error| match error {
+        StepError::Host(error) => error,
+        StepError::Function(function, source) => WorkerError::Start {
+            step: pipeline.functions()[function].name().to_owned(),
+            source,
+        },
+    })
+}
+
+/// Partitions as a list for people.
+pub(super) fn list(partitions: &[TopicPartition]) -> String {
+    let texts: Vec<String> = partitions.iter().map(ToString::to_string).collect();
+    texts.join(", ")
 }

@@ -1,32 +1,50 @@
 //! The loop that runs a pipeline. Reading the files in this order tells the story of a record:
 //!
-//! - [`Worker`] (`run`): joins the log, starts over after a failure, ends on request.
-//! - `lane`: one membership in the group: polls, hands records on, commits, recovers.
+//! - [`Worker`] (`run`): opens its store, joins the log, starts over after a failure, ends on request.
+//! - `lane`: one membership in the group: polls, hands records on, goes back after an abort.
+//! - `topology`: which tasks there are, and the host's own topics.
+//! - `claiming`, with `claim` (decisions) and `restore`: how a task is taken over.
+//! - `task`: one stage on one partition: its position, its watermark, its windows, and what it commits.
 //! - `part`: some records on their way through all stages, decoding first.
-//! - `task`: one source partition: its position, its watermark, and what it commits.
 //! - `steps`: filters and maps.
-//! - `windows`, `contents`: gather rows in windows and fire them.
+//! - `gather`: the window and key of each row, and rows that come too late.
+//! - `contents`: what is at hand of windows, in the guest or as rows.
+//! - `owned`, with `layout` and `firing`: the windows of a task: what is written of them, and when they fire.
+//! - `partials`: the first of two stages, which sends on what it accumulates.
 //! - `write`: results, dead letters and late rows as records.
-//! - [`Progress`]: what is counted on the way.
+//! - `committing`, with `commit` (the protocol): one transaction for all of it, and the store after it.
+//! - [`Progress`]: what is counted on the way; [`Team`]: the workers of one process.
 //!
 //! # What is committed, and what a restart does
-//! Outputs, dead letters, late rows and offsets are committed in one transaction. The contents of open windows are not
-//! yet kept anywhere but in memory. So the offset that is committed for a partition is that of the first
-//! row that an open window needs, and beside it stands how far the partition had been read, and up to which watermark
-//! windows had fired. A restart reads again from the first, writes nothing that was written before the second,
-//! and fires nothing that had fired.
+//! Results, dead letters, late rows, changes of state, partials, and offsets with watermarks are committed in one transaction; the
+//! local store follows it. A restart reads the offsets, brings the store up to the changelog, and goes on with the next row. `commit`
+//! and `claim` tell what a crash at each point leaves.
 
+mod claim;
+mod claiming;
+mod commit;
+mod committing;
 mod contents;
 mod error;
+mod firing;
+mod gather;
 mod lane;
+mod layout;
+mod owned;
 mod part;
+mod partials;
 mod progress;
+mod restore;
 mod run;
 mod steps;
+mod stores;
 mod task;
-mod windows;
+mod team;
+mod topology;
 mod write;
 
 pub use error::WorkerError;
 pub use progress::{Progress, Snapshot, Status};
-pub use run::Worker;
+pub use run::{Identity, Stores, Worker};
+pub use stores::WorkerFolder;
+pub use team::Team;

@@ -1,71 +1,54 @@
-//! Some records of one partition on their way through all stages: one call a stage.
+//! Some records of one partition on their way through the stages: one call a stage.
 
 use super::WorkerError;
-use super::progress::{Progress, add};
+use super::contents::Contents;
+use super::gather::{Gatherer, Late};
+use super::partials::PARTIALS;
+use super::progress::Counts;
 use super::steps::{Flow, Rejected, RowSteps, StepError};
 use super::task::Task;
-use super::windows::{Fired, Late, WindowStep};
 use super::write::{Writing, key_text};
 use crate::decode::{Decoded, Decoder};
-use crate::log::{Offset, Outbox, RecordBatch};
+use crate::log::{Outbox, RecordBatch};
 use crate::pipeline::Pipeline;
 use crate::pipeline::plan::OutputPlan;
 use crate::rows::{FieldType, RowJson};
+use crate::state::{ExchangeReader, Exchanged};
+use crate::window::Window;
 
-/// The partitions that a lane owns and what runs on them. Made anew by each recovery.
-pub(super) struct Owned {
-    pub(super) tasks: Vec<Task>,
-    pub(super) steps: RowSteps,
-    pub(super) windows: Option<WindowStep>,
-}
-
-/// Some records of one partition on their way through the pipeline.
+/// Some records and what they go through.
 pub(super) struct Part<'a> {
     pub(super) pipeline: &'a Pipeline,
-    pub(super) progress: &'a Progress,
     pub(super) writing: &'a Writing,
     pub(super) batch: &'a RecordBatch,
+    pub(super) steps: &'a mut RowSteps,
+    pub(super) gatherer: Option<&'a mut Gatherer>,
+    pub(super) contents: Option<&'a mut Contents>,
+    pub(super) decoder: &'a mut Decoder,
+    pub(super) decoded: &'a mut Decoded,
+    pub(super) outbox: &'a mut Outbox,
+}
+
+/// What came of some records.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    pub(super) counts: Counts,
 }
 
 impl Part<'_> {
-    /// Takes the records `start..end` of the batch through all stages and stages what comes of them.
+    /// Takes the records `start..end` of a source partition through decoding and the steps, into windows or the outbox.
     ///
     /// # Errors
     /// If a function failed; staged work is then of no use.
     pub(super) fn process(
-        &self,
-        owned: &mut Owned,
-        decoder: &mut Decoder,
-        decoded: &mut Decoded,
-        outbox: &mut Outbox,
+        &mut self,
+        task: &mut Task,
         start: usize,
         end: usize,
-    ) -> Result<(), StepError> {
+    ) -> Result<Outcome, StepError> {
         let batch = self.batch;
-        let at = owned
-            .tasks
-            .iter()
-            .position(|task| task.at == *batch.partition())
-            .ok_or_else(|| {
-                WorkerError::Bug(format!(
-                    "records of {}, which is not assigned",
-                    batch.partition()
-                ))
-            })?;
-        let task = &mut owned.tasks[at];
-        if batch.offset(start) < task.next {
-            return Err(StepError::Host(WorkerError::Committed {
-                at: task.at.clone(),
-                what: format!(
-                    "offset {} came after {}: the topic was deleted and created again, or its end was cut off; reset the \
-                     group's offsets, or choose another pipeline name",
-                    batch.offset(start),
-                    task.next
-                ),
-            }));
-        }
-
-        decoder.decode(batch, start..end, decoded);
+        let decoded = &mut *self.decoded;
+        self.decoder.decode(batch, start..end, decoded);
         let mut rejected: Vec<Rejected> = decoded
             .failures
             .drain(..)
@@ -87,54 +70,124 @@ impl Part<'_> {
             times: std::mem::take(&mut decoded.event_times),
             watermarks,
         };
-        let stepped = owned.steps.run(flow, &mut rejected)?;
+        let stepped = self.steps.run(flow, &mut rejected)?;
 
-        let task = &mut owned.tasks[at];
-        let written_to = task.written_to;
-        let mut late = Vec::new();
-        let mut fired = Fired::default();
-        match &mut owned.windows {
-            Some(windows) => {
-                windows.gather(&stepped.flow, at, written_to, &mut rejected, &mut late)?;
-                windows.advance(at, task.watermark.at());
-                fired = windows.fire(self.writing, outbox)?;
-                self.progress.set_watermark(windows.watermark());
+        let mut late: Vec<Late> = Vec::new();
+        let mut results = 0;
+        match (&mut self.gatherer, &mut self.contents) {
+            (Some(gatherer), Some(contents)) => {
+                let source = task.source;
+                let (owner, cold) = match &task.windows {
+                    Some(windows) => (windows.owner(), Some(&windows.cold)),
+                    None => (PARTIALS, None),
+                };
+                let is_cold = |window: Window| cold.is_some_and(|cold| cold.contains(&window));
+                gatherer.gather(
+                    &stepped.flow,
+                    owner,
+                    source,
+                    contents,
+                    &is_cold,
+                    &mut rejected,
+                    &mut late,
+                )?;
+                if let Some(windows) = &mut task.windows {
+                    windows.watermarks.advance(&task.at, task.watermark.at());
+                }
             }
-            None => {
-                fired.results = self.write_rows(&stepped.flow, written_to, outbox, &mut rejected);
+            _ => results = self.write_rows(&stepped.flow, &mut rejected),
+        }
+        for bad in &rejected {
+            self.writing.dead_letter(self.outbox, batch, bad);
+        }
+        for row in &late {
+            let record = row.record as usize;
+            self.writing.late(self.outbox, batch, record, row.window, row.watermark);
+        }
+        Ok(Outcome {
+            counts: Counts {
+                records: end - start,
+                filtered: stepped.filtered,
+                dead_letters: rejected.len(),
+                late: late.len(),
+                results,
+                ..Counts::default()
+            },
+        })
+    }
+
+    /// Merges the records `start..end` of the repartition topic into the windows of a final task.
+    ///
+    /// # Errors
+    /// If the function failed, or a record is not what the first stage writes.
+    pub(super) fn merge(
+        &mut self,
+        task: &mut Task,
+        start: usize,
+        end: usize,
+    ) -> Result<Outcome, StepError> {
+        let (Some(windows), Some(contents)) = (&mut task.windows, &mut self.contents) else {
+            let what = format!("partials for {}, which has no windows", task.at);
+            return Err(WorkerError::Bug(what).into());
+        };
+        let mut partials: Vec<(Window, &[u8], &[u8])> = Vec::new();
+        let mut whole: Vec<(Window, &[u8], Vec<u8>)> = Vec::new();
+        let mut watermarks = Vec::new();
+        for row in start..end {
+            let offset = self.batch.offset(row);
+            let damaged = |error| WorkerError::Committed {
+                at: task.at.clone(),
+                what: format!(
+                    "the record at offset {offset} is not a partial of this release ({error}): something else wrote to the topic; begin anew \
+                     with `millstream state reset`"
+                ),
+            };
+            for entry in ExchangeReader::new(self.batch.value(row).unwrap_or_default()) {
+                match entry.map_err(damaged)? {
+                    Exchanged::Part {
+                        window, key, bytes, ..
+                    } => partials.push((window, key, bytes)),
+                    Exchanged::Piece {
+                        window,
+                        key,
+                        source,
+                        piece,
+                    } => {
+                        let bytes = task.pieces.add(window, key, source, piece);
+                        whole.extend(bytes.map_err(damaged)?.map(|bytes| (window, key, bytes)));
+                    }
+                    Exchanged::Watermark(at, to) => watermarks.push((at, to)),
+                }
             }
         }
-        self.set_aside(outbox, written_to, &rejected, &late);
-
-        task.next = batch.offset(end - 1).next();
-        self.progress.set_position(&task.at, task.next);
-        let fresh = (start..end)
-            .filter(|row| batch.offset(*row) >= written_to)
-            .count();
-        add(&self.progress.records, fresh);
-        if fresh == end - start {
-            add(&self.progress.filtered, stepped.filtered);
+        let whole = whole.iter().map(|(window, key, bytes)| (*window, *key, bytes.as_slice()));
+        partials.extend(whole);
+        // Before the watermarks: partials of a commit stand before the watermarks that they were made under.
+        let refused = windows.merge(&partials, contents)?;
+        for (at, to) in watermarks {
+            windows.watermarks.advance(&at, to);
         }
-        add(&self.progress.windows_fired, fired.windows);
-        add(&self.progress.results, fired.results);
-        Ok(())
+        if refused > 0 {
+            tracing::warn!(
+                partition = %task.at,
+                partials = refused,
+                "partials came for windows that have fired: partitions were added to the source, or its offsets set back by hand"
+            );
+        }
+        Ok(Outcome {
+            counts: Counts {
+                late_partials: refused,
+                ..Counts::default()
+            },
+        })
     }
 
     /// Stages the rows of a pipeline without windows. Returns how many.
-    fn write_rows(
-        &self,
-        flow: &Flow<'_>,
-        written_to: Offset,
-        outbox: &mut Outbox,
-        rejected: &mut Vec<Rejected>,
-    ) -> usize {
+    fn write_rows(&mut self, flow: &Flow<'_>, rejected: &mut Vec<Rejected>) -> usize {
         let mut written = 0;
         let mut key_buffer = Vec::new();
         for row in 0..flow.rows.len {
             let record = flow.origin[row] as usize;
-            if self.batch.offset(record) < written_to {
-                continue;
-            }
             let mut key_of = |column: Option<usize>, ty: FieldType| {
                 column.map(|at| key_text(&flow.rows.columns[at], ty, row, &mut key_buffer))
             };
@@ -142,18 +195,18 @@ impl Part<'_> {
                 OutputPlan::Records { key } => {
                     let ty = key.map_or(FieldType::Text, |at| self.pipeline.plan().decoded[at].ty);
                     let found = key_of(*key, ty);
-                    let key = self.key(found, &key_buffer, record);
-                    self.writing.record(outbox, self.batch, record, key)
+                    let key = output_key(self.batch, found, &key_buffer, record);
+                    self.writing.record(self.outbox, self.batch, record, key)
                 }
                 OutputPlan::Rows { fields, key } => {
                     let found = key_of(*key, key.map_or(FieldType::Text, |at| fields[at].ty));
-                    let key = self.key(found, &key_buffer, record);
+                    let key = output_key(self.batch, found, &key_buffer, record);
                     let json = RowJson {
                         fields,
                         rows: &flow.rows,
                         row,
                     };
-                    self.writing.row(outbox, json, flow.times[row], key)
+                    self.writing.row(self.outbox, json, flow.times[row], key)
                 }
                 OutputPlan::Windows { .. } => Ok(()),
             };
@@ -168,38 +221,18 @@ impl Part<'_> {
         }
         written
     }
+}
 
-    /// The key of an output record: the field's text where a field is the key, else the record's own.
-    fn key<'k>(&'k self, found: Option<bool>, text: &'k [u8], record: usize) -> Option<&'k [u8]> {
-        match found {
-            None => self.batch.key(record),
-            Some(true) => Some(text),
-            Some(false) => None,
-        }
-    }
-
-    /// Stages dead letters and late rows, except those that were written before a restart.
-    fn set_aside(
-        &self,
-        outbox: &mut Outbox,
-        written_to: Offset,
-        rejected: &[Rejected],
-        late: &[Late],
-    ) {
-        let fresh = |record: u32| self.batch.offset(record as usize) >= written_to;
-        let mut dead = 0;
-        for bad in rejected.iter().filter(|bad| fresh(bad.record)) {
-            self.writing.dead_letter(outbox, self.batch, bad);
-            dead += 1;
-        }
-        let mut too_late = 0;
-        for row in late.iter().filter(|row| fresh(row.record)) {
-            let record = row.record as usize;
-            self.writing
-                .late(outbox, self.batch, record, row.window, row.watermark);
-            too_late += 1;
-        }
-        add(&self.progress.dead_letters, dead);
-        add(&self.progress.late, too_late);
+/// The key of an output record: the field's text where a field is the key, else the record's own.
+fn output_key<'k>(
+    batch: &'k RecordBatch,
+    found: Option<bool>,
+    text: &'k [u8],
+    record: usize,
+) -> Option<&'k [u8]> {
+    match found {
+        None => batch.key(record),
+        Some(true) => Some(text),
+        Some(false) => None,
     }
 }

@@ -1,7 +1,7 @@
 //! What a worker counts, for whoever watches. Updated once a batch, read at any time.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use crate::log::{Offset, TopicPartition};
@@ -13,12 +13,16 @@ pub enum Status {
     /// It has not joined yet.
     #[default]
     Starting,
-    /// It has joined and does not have all partitions yet: how many it has, of how many.
-    Waiting {
-        /// Partitions it has.
-        assigned: usize,
-        /// Partitions that the source has.
-        all: usize,
+    /// It has joined, and the group has given it nothing yet.
+    Waiting,
+    /// It brings the local state of a task up to the log's.
+    Restoring {
+        /// The task.
+        task: String,
+        /// Offsets read.
+        done: u64,
+        /// Offsets to read.
+        of: u64,
     },
     /// It reads.
     Running,
@@ -26,19 +30,45 @@ pub enum Status {
     Unavailable(String),
 }
 
-/// Counters of a worker, raised when rows are processed. Rows that are read again to build up open windows are not counted
-/// again; those of an aborted transaction are, since they are processed again.
+/// What came of some rows, before it is committed.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Counts {
+    pub(super) records: usize,
+    pub(super) dead_letters: usize,
+    pub(super) filtered: usize,
+    pub(super) late: usize,
+    pub(super) late_partials: usize,
+    pub(super) results: usize,
+    pub(super) windows_fired: usize,
+}
+
+impl Counts {
+    pub(super) fn add(&mut self, more: &Counts) {
+        self.records += more.records;
+        self.dead_letters += more.dead_letters;
+        self.filtered += more.filtered;
+        self.late += more.late;
+        self.late_partials += more.late_partials;
+        self.results += more.results;
+        self.windows_fired += more.windows_fired;
+    }
+}
+
+/// Counters of a worker, raised when what they count has been committed: each row counts once, however often it had to be
+/// processed.
 #[derive(Debug, Default)]
 pub struct Progress {
     pub(super) records: AtomicU64,
     pub(super) dead_letters: AtomicU64,
     pub(super) filtered: AtomicU64,
     pub(super) late: AtomicU64,
+    pub(super) late_partials: AtomicU64,
     pub(super) results: AtomicU64,
     pub(super) windows_fired: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) aborts: AtomicU64,
     watermark: AtomicI64,
+    read_watermark: AtomicI64,
     positions: Mutex<BTreeMap<TopicPartition, Offset>>,
     status: Mutex<Status>,
 }
@@ -54,6 +84,8 @@ pub struct Snapshot {
     pub filtered: u64,
     /// Rows that came after their window had fired.
     pub late: u64,
+    /// Partials that came for windows that had fired.
+    pub late_partials: u64,
     /// Result records written.
     pub results: u64,
     /// Windows fired, each key counted.
@@ -62,43 +94,114 @@ pub struct Snapshot {
     pub commits: u64,
     /// Transactions aborted.
     pub aborts: u64,
-    /// The lowest watermark of all partitions; `None` as long as one has brought nothing.
+    /// The lowest watermark by which windows fire; `None` as long as a partition has brought nothing.
     pub watermark: Option<Timestamp>,
+    /// The lowest watermark of the source partitions read. Windows fire by it as soon as it has reached their tasks.
+    pub read_watermark: Option<Timestamp>,
     /// The next offset to read of each partition.
     pub positions: BTreeMap<TopicPartition, Offset>,
     /// What the worker is about.
     pub status: Status,
 }
 
+impl Snapshot {
+    /// Whether windows have fired as far as what was read lets them: the watermark of the source has reached every task.
+    pub fn has_settled(&self) -> bool {
+        self.watermark == self.read_watermark
+    }
+}
+
 impl Progress {
     /// Nothing counted yet.
     pub fn new() -> Self {
         let progress = Self::default();
-        progress.set_watermark(Timestamp::MIN);
+        progress.set_watermarks(None, None);
         progress
     }
 
     /// What has been counted by now. Counters are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let watermark = Timestamp(self.watermark.load(Ordering::Relaxed));
+        let instant = |at: &AtomicI64| {
+            let at = Timestamp(at.load(Ordering::Relaxed));
+            (at != Timestamp::MIN && at != NO_TASKS).then_some(at)
+        };
         Snapshot {
             records: read(&self.records),
             dead_letters: read(&self.dead_letters),
             filtered: read(&self.filtered),
             late: read(&self.late),
+            late_partials: read(&self.late_partials),
             results: read(&self.results),
             windows_fired: read(&self.windows_fired),
             commits: read(&self.commits),
             aborts: read(&self.aborts),
-            watermark: (watermark != Timestamp::MIN).then_some(watermark),
+            watermark: instant(&self.watermark),
+            read_watermark: instant(&self.read_watermark),
             positions: lock(&self.positions).clone(),
             status: lock(&self.status).clone(),
         }
     }
 
-    pub(super) fn set_watermark(&self, at: Timestamp) {
-        self.watermark.store(at.0, Ordering::Relaxed);
+    /// How far event time has come where rows are read, and where windows fire.
+    pub(super) fn set_watermarks(&self, read: Option<Timestamp>, fires: Option<Timestamp>) {
+        let store = |to: &AtomicI64, at: Option<Timestamp>| {
+            to.store(at.unwrap_or(NO_TASKS).0, Ordering::Relaxed);
+        };
+        store(&self.read_watermark, read);
+        store(&self.watermark, fires);
+    }
+
+    /// Counts what has been committed.
+    pub(super) fn committed(&self, counts: &Counts) {
+        add(&self.records, counts.records);
+        add(&self.dead_letters, counts.dead_letters);
+        add(&self.filtered, counts.filtered);
+        add(&self.late, counts.late);
+        add(&self.late_partials, counts.late_partials);
+        add(&self.results, counts.results);
+        add(&self.windows_fired, counts.windows_fired);
+        add(&self.commits, 1);
+    }
+
+    /// Forgets a partition that is another worker's now.
+    pub(super) fn forget_position(&self, at: &TopicPartition) {
+        lock(&self.positions).remove(at);
+    }
+
+    /// What several workers have counted together.
+    pub fn together(workers: &[Arc<Progress>]) -> Snapshot {
+        let all = Progress::new();
+        for one in workers {
+            let counters = [
+                (&all.records, &one.records),
+                (&all.dead_letters, &one.dead_letters),
+                (&all.filtered, &one.filtered),
+                (&all.late, &one.late),
+                (&all.late_partials, &one.late_partials),
+                (&all.results, &one.results),
+                (&all.windows_fired, &one.windows_fired),
+                (&all.commits, &one.commits),
+                (&all.aborts, &one.aborts),
+            ];
+            for (sum, counter) in counters {
+                sum.fetch_add(counter.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            for (lowest, at) in [
+                (&all.watermark, &one.watermark),
+                (&all.read_watermark, &one.read_watermark),
+            ] {
+                lowest.fetch_min(at.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            lock(&all.positions).extend(lock(&one.positions).clone());
+            // What does not run is worth more attention than what does.
+            let status = lock(&one.status).clone();
+            let mut shown = lock(&all.status);
+            if matches!(*shown, Status::Starting | Status::Running | Status::Waiting) {
+                *shown = status;
+            }
+        }
+        all.snapshot()
     }
 
     pub(super) fn set_position(&self, at: &TopicPartition, next: Offset) {
@@ -119,6 +222,9 @@ pub(super) fn add(counter: &AtomicU64, more: usize) {
         counter.fetch_add(more as u64, Ordering::Relaxed);
     }
 }
+
+/// The watermark where there is no task that would have one.
+const NO_TASKS: Timestamp = Timestamp(i64::MAX);
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex

@@ -1,4 +1,4 @@
-//! A worker's life: it joins, runs a lane, and joins again after what may pass.
+//! A worker's life: it opens its store, joins, runs a lane, and joins again after what may pass.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,6 +10,7 @@ use super::progress::{Progress, Status};
 use crate::log::Log;
 use crate::pipeline::{Pipeline, topics};
 use crate::plugin::PluginEngine;
+use crate::state::{Store, StoreError};
 use crate::time::Clock;
 
 /// The first wait before joining again; each further one is twice as long.
@@ -19,36 +20,68 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 /// How often a waiting worker looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Runs a pipeline on one thread.
-pub struct Worker<'a, L: Log, C: Clock> {
+/// Where a worker's local store is.
+pub trait Stores {
+    /// What it opens.
+    type Store: Store;
+
+    /// Opens the store, made where there is none. Called before the worker joins, and again after the store has failed; the one
+    /// opened before has been dropped by then.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] makes the worker remove it and try again.
+    fn open(&self) -> Result<Self::Store, StoreError>;
+
+    /// Removes the store with all that it has: the log has it too.
+    ///
+    /// # Errors
+    /// If the disk does not let go of it.
+    fn remove(&self) -> Result<(), StoreError>;
+}
+
+/// Who a worker is.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Identity {
+    /// Its name among the members of its group, the same after a restart.
+    pub member: String,
+    /// How long it tries while the log or the store is away; for ever if `None`.
+    pub give_up_after: Option<Duration>,
+}
+
+/// Runs some of a pipeline's tasks on one thread.
+pub struct Worker<'a, L: Log, C: Clock, S: Stores> {
     pipeline: &'a Pipeline,
     engine: &'a PluginEngine,
     log: L,
     clock: C,
+    stores: S,
+    identity: Identity,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
-    give_up_after: Option<Duration>,
 }
 
-impl<'a, L: Log, C: Clock> Worker<'a, L, C> {
-    /// A worker that runs until `stop` is set. While the log is away it tries again, for ever or for `give_up_after`.
+impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
+    /// A worker that runs until `stop` is set.
+    #[expect(clippy::too_many_arguments, reason = "a worker is given its whole world")]
     pub fn new(
         pipeline: &'a Pipeline,
         engine: &'a PluginEngine,
         log: L,
         clock: C,
+        stores: S,
+        identity: Identity,
         progress: Arc<Progress>,
         stop: Arc<AtomicBool>,
-        give_up_after: Option<Duration>,
     ) -> Self {
         Self {
             pipeline,
             engine,
             log,
             clock,
+            stores,
+            identity,
             progress,
             stop,
-            give_up_after,
         }
     }
 
@@ -61,10 +94,17 @@ impl<'a, L: Log, C: Clock> Worker<'a, L, C> {
         let mut wait = FIRST_WAIT;
         while !self.stopped() {
             let mut worked = false;
-            let error = match self.lane(&mut worked) {
+            let error = match self.attempt(&mut worked) {
                 Ok(()) => return Ok(()),
                 Err(LaneEnd::Failed(error)) => return Err(error),
-                Err(LaneEnd::Rejoin(error)) => error,
+                Err(LaneEnd::Rejoin(error)) => WorkerError::Log(error),
+                Err(LaneEnd::Store(error)) => {
+                    if let StoreError::Damaged(what) = &error {
+                        tracing::warn!(what, "removing the local state, to build it anew from the log");
+                        self.stores.remove()?;
+                    }
+                    WorkerError::Store(error)
+                }
             };
             let now = self.clock.monotonic();
             if worked {
@@ -72,23 +112,23 @@ impl<'a, L: Log, C: Clock> Worker<'a, L, C> {
                 (away_since, wait) = (None, FIRST_WAIT);
             }
             let waited = now.saturating_sub(*away_since.get_or_insert(now));
-            if self.give_up_after.is_some_and(|most| waited >= most) {
+            if self.identity.give_up_after.is_some_and(|most| waited >= most) {
                 return Err(WorkerError::GaveUp {
                     waited,
-                    last: error,
+                    last: Box::new(error),
                 });
             }
             tracing::warn!(%error, again_in = ?wait, "trying again");
-            self.progress
-                .set_status(Status::Unavailable(error.to_string()));
+            self.progress.set_status(Status::Unavailable(error.to_string()));
             self.wait(wait);
             wait = (wait * 2).min(LONGEST_WAIT);
         }
         Ok(())
     }
 
-    /// Joins and runs; `worked` tells whether it came as far as reading.
-    fn lane(&self, worked: &mut bool) -> Result<(), LaneEnd> {
+    /// Opens the store, joins and runs; `worked` tells whether it came as far as reading.
+    fn attempt(&self, worked: &mut bool) -> Result<(), LaneEnd> {
+        let mut store = self.stores.open()?;
         topics::ensure(self.pipeline.config(), &self.log)?;
         let around = Around {
             pipeline: self.pipeline,
@@ -96,10 +136,11 @@ impl<'a, L: Log, C: Clock> Worker<'a, L, C> {
             log: &self.log,
             clock: &self.clock,
             progress: &self.progress,
+            member: &self.identity.member,
         };
-        let mut lane = Lane::join(&around)?;
+        let mut lane = Lane::join(&around, &mut store)?;
         let result = lane.run(|| self.stopped());
-        *worked = lane.has_recovered();
+        *worked = lane.has_worked();
         result
     }
 

@@ -24,8 +24,9 @@ use crate::generate::{ClickConfig, Clicks, ConfigError, Oracle};
 use crate::log::Log;
 use crate::pipeline::Pipeline;
 use crate::plugin::PluginEngine;
+use crate::state::InstanceFolder;
 use crate::time::{Clock, SystemClock};
-use crate::worker::{Progress, Worker};
+use crate::worker::Team;
 use job::Job;
 use judge::{Judge, Outcome, Tally};
 use source::Source;
@@ -153,23 +154,15 @@ impl Show<'_> {
         // Apart from the flag of signals: once that is set, a signal ends the process at once.
         let over = AtomicBool::new(false);
         let stop_worker = Arc::new(AtomicBool::new(false));
-        let progress = Arc::new(Progress::new());
-        let worker = Worker::new(
-            self.pipeline,
-            self.engine,
-            log.clone(),
-            self.clock,
-            Arc::clone(&progress),
-            Arc::clone(&stop_worker),
-            Some(GIVE_UP_AFTER),
-        );
+        let team = Arc::new(Team::new(config.workers, Arc::clone(&stop_worker)));
+        let folder = InstanceFolder::claim(&config.state.folder, &config.name)?;
         let mut results = Results {
             tail: Tail::new(&log, &config.sink_topic)?,
             judge: Judge::new(),
         };
         let topics = &config.source.topics;
         let shown = Shown::start(
-            Arc::clone(&progress),
+            Arc::clone(&team),
             log.clone(),
             topics.clone(),
             self.bars,
@@ -180,13 +173,18 @@ impl Show<'_> {
         let started = Instant::now();
 
         std::thread::scope(|scope| {
-            let worker = scope.spawn(move || worker.run());
+            let worker = scope.spawn(|| {
+                let give_up_after = Some(GIVE_UP_AFTER);
+                team.run(self.pipeline, self.engine, &log, &self.clock, &folder, give_up_after)
+            });
             let source = scope.spawn(|| {
                 let stop = || interrupted.load(Ordering::Relaxed) || over.load(Ordering::Relaxed);
                 Source::new(clicks, job.source_topic()).write(&log, &self.clock, &oracle, stop)
             });
-            let has_all =
-                || source.is_finished() && lag(&progress.snapshot(), &log, topics) == Some(0);
+            let has_all = || {
+                let now = team.snapshot();
+                source.is_finished() && lag(&now, &log, topics) == Some(0) && now.has_settled()
+            };
             let mut watched = Ok(());
             while watched.is_ok() && !worker.is_finished() && !has_all() {
                 watched = self.look(&mut results, &oracle);
@@ -206,7 +204,7 @@ impl Show<'_> {
         let elapsed = started.elapsed();
         drop(shown);
 
-        let done = progress.snapshot();
+        let done = team.snapshot();
         while results.tail.has_more(done.results) {
             self.look(&mut results, &oracle)?;
         }

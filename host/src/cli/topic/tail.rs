@@ -200,6 +200,7 @@ mod tests {
         let bounds = Bounds {
             start: Offset(10),
             end: Offset(20),
+            written: Offset(20),
         };
         let begins = |from: &str| from.parse::<From>().unwrap().offset(bounds).0;
         assert_eq!(begins("earliest"), 10);

@@ -128,11 +128,11 @@ struct Report {
     untold: Vec<TopicPartition>,
 }
 
-/// Notes what becomes of records, and whether the connection was ever disturbed.
+/// Notes what becomes of records, and whether a connection has ever broken.
 #[derive(Default)]
 pub(super) struct Deliveries {
     report: Mutex<Report>,
-    disturbed: AtomicBool,
+    broken: AtomicBool,
 }
 
 impl Deliveries {
@@ -157,10 +157,20 @@ impl Deliveries {
         Ok(written)
     }
 
-    /// Whether librdkafka has told of any error since the producer was made.
-    pub(super) fn is_disturbed(&self) -> bool {
-        self.disturbed.load(Ordering::Relaxed)
+    /// Whether a connection has broken since the producer was made.
+    pub(super) fn has_broken(&self) -> bool {
+        self.broken.load(Ordering::Relaxed)
     }
+}
+
+/// Whether what librdkafka tells may be the end of a connection on which something was sent. That none could be made in the first place,
+/// say because a broker does not listen on each of its addresses, disturbs nothing.
+fn breaks_a_connection(error: &KafkaError, reason: &str) -> bool {
+    let unmade = matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Resolve)
+    );
+    !unmade && !reason.contains("Connect to ")
 }
 
 impl ClientContext for Deliveries {
@@ -169,7 +179,9 @@ impl ClientContext for Deliveries {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.disturbed.store(true, Ordering::Relaxed);
+        if breaks_a_connection(&error, reason) {
+            self.broken.store(true, Ordering::Relaxed);
+        }
         Messages.error(error, reason);
     }
 }
@@ -211,4 +223,28 @@ fn named(list: &TopicPartitionList) -> Vec<TopicPartition> {
         .collect();
     named.sort();
     named
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_that_was_never_made_is_not_one_that_broke() {
+        let broke = |code, reason| breaks_a_connection(&KafkaError::Global(code), reason);
+        let transport = RDKafkaErrorCode::BrokerTransportFailure;
+        let refused = "localhost:9092/1: Connect to ipv6#[::1]:9092 failed: Connection refused";
+        assert!(!broke(transport, refused));
+        let down = RDKafkaErrorCode::AllBrokersDown;
+        assert!(!broke(down, "1/1 brokers are down"));
+        assert!(broke(
+            transport,
+            "localhost:9092/1: Disconnected (after 5ms in state UP)"
+        ));
+        let timed_out = RDKafkaErrorCode::OperationTimedOut;
+        assert!(broke(
+            timed_out,
+            "localhost:9092/1: 1 request(s) timed out: disconnect"
+        ));
+    }
 }

@@ -46,6 +46,12 @@ pub(super) fn log_error(error: &KafkaError) -> LogError {
     {
         return LogError::Unavailable(inner.to_string());
     }
+    // Of a seek that failed as a whole there is only the name.
+    if let KafkaError::Seek(name) = error
+        && name.contains("TIMED_OUT")
+    {
+        return LogError::Unavailable("a seek was not done in time".to_owned());
+    }
     let code = match error {
         // librdkafka's wrapper does not tell these codes.
         KafkaError::AdminOp(code) => Some(*code),
@@ -54,6 +60,9 @@ pub(super) fn log_error(error: &KafkaError) -> LogError {
     match code {
         Some(code) if is_passing(code) => LogError::Unavailable(code.to_string()),
         Some(code) if is_fenced(code) => LogError::Fenced(error.to_string()),
+        Some(Code::AutoOffsetReset | Code::OffsetOutOfRange) => {
+            LogError::Refused("the log does not have the offset that was asked for".to_owned())
+        }
         Some(Code::UnknownTopicOrPartition | Code::UnknownTopic) => {
             LogError::Refused("a topic or partition does not exist, or may not be seen".to_owned())
         }
@@ -71,6 +80,8 @@ mod tests {
             KafkaError::AdminOp(Code::OperationTimedOut),
             KafkaError::MetadataFetch(Code::BrokerTransportFailure),
             KafkaError::MessageConsumption(Code::AllBrokersDown),
+            KafkaError::Seek("_TIMED_OUT".to_owned()),
+            KafkaError::OffsetFetch(Code::UnstableOffsetCommit),
         ];
         for error in passing {
             assert!(log_error(&error).is_retriable(), "{error}");
@@ -78,6 +89,7 @@ mod tests {
         let lasting = [
             KafkaError::AdminOp(Code::TopicAuthorizationFailed),
             KafkaError::MessageProduction(Code::MessageSizeTooLarge),
+            KafkaError::MessageConsumption(Code::AutoOffsetReset),
         ];
         for error in lasting {
             assert!(matches!(log_error(&error), LogError::Refused(_)), "{error}");

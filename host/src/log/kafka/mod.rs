@@ -33,9 +33,10 @@ use std::time::{Duration, Instant};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use self::contexts::Messages;
 use self::errors::log_error;
 use self::outside::onlooker;
 use super::{
@@ -58,6 +59,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 pub struct KafkaLog {
     settings: Arc<BTreeMap<String, String>>,
     admin: Arc<AdminClient<DefaultClientContext>>,
+    /// Sees records of transactions that are not decided yet.
+    uncommitted: Arc<BaseConsumer<Messages>>,
 }
 
 impl KafkaLog {
@@ -70,9 +73,14 @@ impl KafkaLog {
         let admin = client_config(&settings)
             .create()
             .map_err(|error| log_error(&error))?;
+        let uncommitted = client_config(&settings)
+            .set("isolation.level", "read_uncommitted")
+            .create_with_context(Messages)
+            .map_err(|error| log_error(&error))?;
         Ok(Self {
             settings: Arc::new(settings),
             admin: Arc::new(admin),
+            uncommitted: Arc::new(uncommitted),
         })
     }
 
@@ -176,15 +184,16 @@ impl Log for KafkaLog {
         let info = self
             .topic(topic)?
             .ok_or_else(|| LogError::NoTopic(topic.to_owned()))?;
-        // One consumer for each way to look at an end.
-        let written = onlooker(self, None, "read_uncommitted")?;
+        // Takes from its queue what it has to tell of its connections.
+        self.uncommitted.poll(Duration::ZERO);
         let committed = self.admin.inner();
         (0..info.partitions)
             .map(|partition| {
                 let (start, end) = committed
                     .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
                     .map_err(|error| log_error(&error))?;
-                let (_, written) = written
+                let (_, written) = self
+                    .uncommitted
                     .fetch_watermarks(topic, partition, REQUEST_TIMEOUT)
                     .map_err(|error| log_error(&error))?;
                 Ok(Bounds {
@@ -261,7 +270,7 @@ impl Log for KafkaLog {
         group: &str,
         of: &[TopicPartition],
     ) -> Result<Vec<GroupOffset>, LogError> {
-        outside::committed(&onlooker(self, Some(group), "read_committed")?, of)
+        outside::committed(&onlooker(self, Some(group))?, of)
     }
 
     fn set_group_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {

@@ -14,11 +14,10 @@ use crate::time::Timestamp;
 pub(super) fn onlooker(
     log: &KafkaLog,
     group: Option<&str>,
-    isolation: &str,
 ) -> Result<BaseConsumer<Messages>, LogError> {
     let mut fixed = vec![
         ("enable.auto.commit", "false"),
-        ("isolation.level", isolation),
+        ("isolation.level", "read_committed"),
     ];
     fixed.extend(group.map(|group| ("group.id", group)));
     log.client(&[("client.id", "millstream")], &fixed)
@@ -83,7 +82,7 @@ pub(super) fn set_offsets(
         return Ok(());
     }
     let list = native_offsets(offsets)?;
-    let consumer = onlooker(log, Some(group), "read_committed")?;
+    let consumer = onlooker(log, Some(group))?;
     consumer
         .commit(&list, CommitMode::Sync)
         .map_err(|error| match error.rdkafka_error_code() {
@@ -116,7 +115,7 @@ pub(super) fn offsets_at(
         list.add_partition_offset(topic, partition, NativeOffset::Offset(at.0.max(0)))
             .map_err(|error| log_error(&error))?;
     }
-    let found = onlooker(log, None, "read_committed")?
+    let found = onlooker(log, None)?
         .offsets_for_times(list, REQUEST_TIMEOUT)
         .map_err(|error| log_error(&error))?;
     let mut offsets: Vec<Offset> = bounds.iter().map(|bounds| bounds.end).collect();

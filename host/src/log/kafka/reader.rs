@@ -41,7 +41,7 @@ impl KafkaReader {
             });
             (partition, offset)
         };
-        Self::from(log, topic, (0..info.partitions).map(place))
+        Self::from(log, topic, (0..info.partitions).map(place), "earliest")
     }
 
     /// Of one partition.
@@ -56,13 +56,15 @@ impl KafkaReader {
             return Err(LogError::Refused(format!("there is no partition {at}")));
         }
         let place = (at.partition, NativeOffset::Offset(from.0));
-        Self::from(log, &at.topic, [place])
+        // Who asks for one offset would not notice that others have come in its place.
+        Self::from(log, &at.topic, [place], "error")
     }
 
     fn from(
         log: &KafkaLog,
         topic: &str,
         places: impl IntoIterator<Item = (i32, NativeOffset)>,
+        where_offsets_are_gone: &str,
     ) -> Result<Self, LogError> {
         let consumer: BaseConsumer<Messages> = log
             .client(
@@ -73,7 +75,7 @@ impl KafkaReader {
                     ("enable.auto.commit", "false"),
                     ("enable.partition.eof", "true"),
                     ("isolation.level", "read_committed"),
-                    ("auto.offset.reset", "earliest"),
+                    ("auto.offset.reset", where_offsets_are_gone),
                 ],
             )
             .create_with_context(Messages)

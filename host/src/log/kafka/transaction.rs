@@ -39,8 +39,8 @@ const SMOOTH: Duration = Duration::from_secs(2);
 /// How the end of a transaction went.
 #[derive(Clone, Copy, Debug)]
 struct Ending {
-    /// librdkafka has told of an error since the producer was made.
-    disturbed: bool,
+    /// A connection has broken since the producer was made: librdkafka tells of the same error only now and then.
+    broken: bool,
     /// The call had to be made again.
     repeated: bool,
     took: Duration,
@@ -49,7 +49,7 @@ struct Ending {
 impl Ending {
     /// Whether the next transaction may begin under the same epoch; see the opening of this file.
     fn was_smooth(self) -> bool {
-        !self.disturbed && !self.repeated && self.took < SMOOTH
+        !self.broken && !self.repeated && self.took < SMOOTH
     }
 }
 
@@ -172,7 +172,7 @@ impl Transactions {
         // Errors that came before the answer are told before it.
         self.producer.poll(Duration::ZERO);
         let ending = Ending {
-            disturbed: self.producer.context().is_disturbed(),
+            broken: self.producer.context().has_broken(),
             repeated: !matches!(ended, Ok(false)),
             took: begun.elapsed(),
         };
@@ -230,7 +230,7 @@ mod tests {
     use super::*;
 
     const SMOOTHLY: Ending = Ending {
-        disturbed: false,
+        broken: false,
         repeated: false,
         took: Duration::from_millis(20),
     };
@@ -244,7 +244,7 @@ mod tests {
     fn an_end_that_may_have_been_sent_twice_ends_the_epoch() {
         let endings = [
             Ending {
-                disturbed: true,
+                broken: true,
                 ..SMOOTHLY
             },
             Ending {

@@ -6,6 +6,7 @@ mod golden;
 mod model;
 mod space;
 mod suite;
+mod throwaway;
 
 use std::path::Path;
 

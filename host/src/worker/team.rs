@@ -1,0 +1,88 @@
+//! The workers of one process: as many threads as asked for, which share nothing but the order to stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::WorkerError;
+use super::progress::{Progress, Snapshot};
+use super::run::{Identity, Worker};
+use super::stores::WorkerFolder;
+use crate::log::Log;
+use crate::pipeline::Pipeline;
+use crate::plugin::PluginEngine;
+use crate::state::InstanceFolder;
+use crate::time::Clock;
+
+/// The workers of a process.
+pub struct Team {
+    workers: Vec<Arc<Progress>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Team {
+    /// A team of `workers` workers that runs until `stop` is set.
+    pub fn new(workers: usize, stop: Arc<AtomicBool>) -> Self {
+        let progress = || Arc::new(Progress::new());
+        Self {
+            workers: std::iter::repeat_with(progress).take(workers).collect(),
+            stop,
+        }
+    }
+
+    /// What all of them have counted together.
+    pub fn snapshot(&self) -> Snapshot {
+        Progress::together(&self.workers)
+    }
+
+    /// Runs the pipeline with the state that is in `folder`. Returns when all workers have ended: after they were told to stop, or
+    /// after one has failed, which stops the others. While the log or the disk is away they try again, for ever or for
+    /// `give_up_after`. Blocks its thread.
+    ///
+    /// # Errors
+    /// What the first one that failed ended with.
+    pub fn run<L: Log, C: Clock + Clone + Send>(
+        &self,
+        pipeline: &Pipeline,
+        engine: &PluginEngine,
+        log: &L,
+        clock: &C,
+        folder: &InstanceFolder,
+        give_up_after: Option<Duration>,
+    ) -> Result<(), WorkerError> {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..)
+                .zip(&self.workers)
+                .map(|(number, progress)| {
+                    let worker = Worker::new(
+                        pipeline,
+                        engine,
+                        log.clone(),
+                        clock.clone(),
+                        WorkerFolder(folder.worker(number)),
+                        Identity {
+                            member: format!("{}-{number}", folder.instance()),
+                            give_up_after,
+                        },
+                        Arc::clone(progress),
+                        Arc::clone(&self.stop),
+                    );
+                    scope.spawn(move || {
+                        let result = worker.run();
+                        if result.is_err() {
+                            self.stop.store(true, Ordering::Relaxed);
+                        }
+                        result
+                    })
+                })
+                .collect();
+            let results = running.into_iter().map(|worker| {
+                let joined = worker.join();
+                joined.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+            });
+            // All are waited for, whatever the first one says.
+            let results: Vec<_> = results.collect();
+            results.into_iter().collect()
+        })
+    }
+}
