@@ -21,8 +21,8 @@ use millstream::plugin::{
     FilterInstance, GuestFailure, GuestFault, Limits, MapInstance, Plugin, PluginEngine,
 };
 use millstream::rows::Rows;
-use millstream::time::{SystemClock, Timestamp};
 use millstream::state::InstanceFolder;
+use millstream::time::{SystemClock, Timestamp};
 use millstream::worker::Team;
 
 fn limits() -> Limits {
@@ -293,8 +293,8 @@ fn a_record_whose_field_is_of_another_type_is_dead_lettered() {
     let stop = Arc::new(AtomicBool::new(false));
     let team = Team::new(1, Arc::clone(&stop));
     let state = InstanceFolder::claim(&folder.path().join("state"), "p").unwrap();
+    let clock = SystemClock::new();
     let found = std::thread::scope(|scope| {
-        let clock = SystemClock::new();
         let working = scope.spawn(|| team.run(&pipeline, &engine, &log, &clock, &state, None));
         let found = dead_letters(&log, texts.len());
         stop.store(true, Ordering::Relaxed);

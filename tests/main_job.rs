@@ -26,7 +26,7 @@ struct Topics {
     late: String,
 }
 
-fn file(name: &str, topics: &Topics) -> String {
+fn file(name: &str, topics: &Topics, workers: usize) -> String {
     let Topics {
         clicks,
         visitors,
@@ -36,6 +36,7 @@ fn file(name: &str, topics: &Topics) -> String {
     format!(
         r#"
         name = "{name}"
+        workers = {workers}
         log = {{ embedded = "unused", create_topics = true }}
         source = {{ topic = "{clicks}", event_time = {{ field = "event_time", unit = "ms" }}, allowed_disorder = "5s" }}
         sink.topic = "{visitors}"
@@ -83,7 +84,7 @@ fn clicks<L: Log>(log: &L, topic: &str, partitions: i32) -> Expected {
 }
 
 /// Runs the job and compares all that it wrote with what is right.
-fn the_main_job<L: Log>(log: &L, partitions: i32) -> Topics {
+fn the_main_job<L: Log>(log: &L, partitions: i32, workers: usize) -> Topics {
     let name = unique("visitors");
     let topics = Topics {
         clicks: unique("clicks"),
@@ -94,7 +95,7 @@ fn the_main_job<L: Log>(log: &L, partitions: i32) -> Topics {
     create(log, &topics.clicks, partitions, &[]);
     let expected = clicks(log, &topics.clicks, partitions);
     let engine = PluginEngine::new().unwrap();
-    let pipeline = pipeline(&file(&name, &topics), &engine);
+    let pipeline = pipeline(&file(&name, &topics, workers), &engine);
     let counted = run_to_end(&pipeline, &engine, log);
 
     let mut results: Vec<(i64, i64, u64)> = Vec::new();
@@ -152,32 +153,44 @@ fn the_main_job<L: Log>(log: &L, partitions: i32) -> Topics {
     topics
 }
 
-fn on_the_embedded_log(partitions: i32) {
+fn on_the_embedded_log(partitions: i32, workers: usize) {
     let folder = tempfile::tempdir().unwrap();
-    the_main_job(&EmbeddedLog::open(folder.path()).unwrap(), partitions);
+    the_main_job(&EmbeddedLog::open(folder.path()).unwrap(), partitions, workers);
 }
 
 #[test]
 fn every_window_is_right_on_the_embedded_log_with_1_partition() {
-    on_the_embedded_log(1);
+    on_the_embedded_log(1, 1);
 }
 
 #[test]
 fn every_window_is_right_on_the_embedded_log_with_4_partitions() {
-    on_the_embedded_log(4);
+    on_the_embedded_log(4, 1);
+}
+
+#[test]
+fn three_workers_give_the_answer_of_one_on_the_embedded_log() {
+    on_the_embedded_log(4, 3);
+}
+
+#[test]
+fn three_workers_give_the_answer_of_one_on_kafka() {
+    if let Some(log) = kafka() {
+        the_main_job(&log, 4, 3);
+    }
 }
 
 #[test]
 fn every_window_is_right_on_kafka_with_1_partition() {
     if let Some(log) = kafka() {
-        the_main_job(&log, 1);
+        the_main_job(&log, 1, 1);
     }
 }
 
 #[test]
 fn every_window_is_right_on_kafka_with_4_partitions_and_kafkas_own_consumer_reads_the_same() {
     let Some(log) = kafka() else { return };
-    let topics = the_main_job(&log, 4);
+    let topics = the_main_job(&log, 4, 1);
     let Some(libs) = std::env::var_os("MILLSTREAM_KAFKA_LIBS") else {
         println!("SKIPPED: Kafka's console consumer (MILLSTREAM_KAFKA_LIBS is not set)");
         return;

@@ -1,5 +1,5 @@
-//! `millstream run` as a process: signals, exit codes, what it says when the log is not there, and a SIGKILL in the middle
-//! of a window.
+//! `millstream run` as a process: signals, exit codes, what it says when the log is not there, a SIGKILL in the middle of a
+//! window, and several processes that run one pipeline.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -80,16 +80,20 @@ impl Job {
     }
 
     fn start(&self, arguments: &[&str]) -> Running {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_millstream"))
-            .arg("run")
-            .arg(self.file())
-            .args(arguments)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        Running { child, stderr }
+        start(&self.file(), arguments)
     }
+}
+
+fn start(file: &Path, arguments: &[&str]) -> Running {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_millstream"))
+        .arg("run")
+        .arg(file)
+        .args(arguments)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    Running { child, stderr }
 }
 
 /// A running process; it does not outlive the test.
@@ -232,37 +236,86 @@ fn a_process_killed_in_the_middle_of_a_window_loses_and_repeats_nothing() {
 }
 
 #[test]
-fn a_newer_process_fences_the_older_which_says_so() {
+fn two_processes_share_a_pipeline_and_one_that_ends_is_replaced() {
     let Some(log) = kafka() else { return };
     let job = Job::on_kafka();
     create(&log, &job.clicks, 4, &[]);
-    let expected = clicks(&log, &job.clicks, 20_000);
-    let mut older = job.start(&[]);
-    wait_for(
-        &log,
-        &job.visitors_when_created(&log, &mut older),
-        expected.windows.len(),
-    );
-    // Nothing more is written to the topic: the older one learns of it all the same.
+    let mut older = job.start(&["--workers", "2"]);
+    job.wait_until_it_reads(&log, &mut older);
     let mut newer = job.start(&[]);
+    newer.until("reading");
+    let expected = clicks(&log, &job.clicks, 100_000);
+    wait_for(&log, &job.visitors, expected.windows.len() / 2);
+    // Its session ends by a timeout, and the other one goes on where it had committed.
+    older.signal("KILL");
+    older.child.wait().unwrap();
+    wait_for(&log, &job.visitors, expected.windows.len());
+    newer.signal("TERM");
+    let (code, said) = newer.end();
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(visitors(&log, &job.visitors), right(&expected));
+}
+
+#[test]
+fn of_two_processes_that_are_the_same_member_one_goes_on() {
+    let Some(log) = kafka() else { return };
+    let job = Job::on_kafka();
+    create(&log, &job.clicks, 4, &[]);
+    let mut older = job.start(&[]);
+    job.wait_until_it_reads(&log, &mut older);
+
+    let copy = tempfile::tempdir().unwrap();
+    let text = std::fs::read_to_string(job.file()).unwrap();
+    std::fs::write(copy.path().join("pipeline.toml"), text).unwrap();
+    let copied = Command::new("cp")
+        .arg("-r")
+        .arg(job.folder.path().join(".millstream"))
+        .arg(copy.path())
+        .status();
+    assert!(copied.unwrap().success());
+    let mut newer = start(&copy.path().join("pipeline.toml"), &[]);
+    newer.until("reading");
     let (code, said) = older.end();
     assert_eq!(code, Some(5), "{said}");
     assert!(
         said.contains("another process runs this pipeline now"),
         "{said}"
     );
-    newer.until("reading");
     newer.signal("INT");
     let (code, said) = newer.end();
     assert_eq!(code, Some(0), "{said}");
 }
 
+#[test]
+fn a_pipeline_that_its_state_cannot_follow_is_refused_with_what_differs() {
+    let job = Job::new("embedded = \"log\"");
+    let folder = job.folder.path().join("log");
+    let log = EmbeddedLog::open(&folder).unwrap();
+    create(&log, &job.clicks, 2, &[]);
+    clicks(&log, &job.clicks, 2_000);
+    drop(log);
+    let mut running = job.start(&[]);
+    running.until("reading");
+    running.signal("TERM");
+    let (code, said) = running.end();
+    assert_eq!(code, Some(0), "{said}");
+    let text = std::fs::read_to_string(job.file()).unwrap();
+    let text = text.replace("tumbling = \"1m\"", "tumbling = \"5m\"");
+    std::fs::write(job.file(), text).unwrap();
+    let (code, said) = job.start(&[]).end();
+    assert_eq!(code, Some(2), "{said}");
+    assert!(
+        said.contains("tumbling 1m") && said.contains("tumbling 5m"),
+        "{said}"
+    );
+    assert!(said.contains("millstream state reset"), "{said}");
+}
+
 impl Job {
-    /// The sink's name, once the process has created it.
-    fn visitors_when_created(&self, log: &KafkaLog, running: &mut Running) -> String {
+    /// Returns when the process reads; the sink's topic exists by then.
+    fn wait_until_it_reads(&self, log: &KafkaLog, running: &mut Running) {
         running.until("reading");
         assert!(log.topic(&self.visitors).unwrap().is_some());
-        self.visitors.clone()
     }
 }
 

@@ -20,7 +20,6 @@ log_suite!(with_log);
 /// The same without a folder.
 mod in_memory {
     use crate::log_suite;
-    use crate::log_suite::log_suite;
     use millstream::log::embedded::EmbeddedLog;
 
     fn with_log(test: impl FnOnce(EmbeddedLog)) {

@@ -13,6 +13,7 @@ mod plugin;
 mod progress;
 mod run;
 mod signals;
+mod state;
 mod topic;
 
 use clap::{Parser, Subcommand};
@@ -46,6 +47,8 @@ Examples:
                                       fill a topic with clicks to try things on
   millstream topic tail web_clicks --embedded data/log --count 3
                                       look at records of a topic
+  millstream state show pipeline.toml
+                                      where each part of a pipeline stands, and what it holds
   millstream plugin test my-plugin    does a component give what its sample expects
   millstream demo --plugins FOLDER    see it work, without a broker
 
@@ -64,6 +67,7 @@ enum Command {
     Check(check::Args),
     Generate(Box<generate::Args>),
     Topic(topic::Args),
+    State(state::Args),
     #[command(subcommand)]
     Plugin(plugin::Command),
     Completions(completions::Args),
@@ -78,6 +82,7 @@ pub fn main() -> u8 {
         Command::Check(args) => check::run(&args, &cli.logs),
         Command::Generate(args) => generate::run(&args, &cli.logs),
         Command::Topic(args) => topic::run(&args, &cli.logs),
+        Command::State(args) => state::run(&args, &cli.logs),
         Command::Plugin(command) => plugin::run(&command, &cli.logs),
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args, &cli.logs),

@@ -4,7 +4,18 @@ use std::fmt;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
+use clap::ValueEnum;
+
 use super::Failure;
+
+/// How results are shown.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(super) enum Format {
+    /// For people
+    Text,
+    /// For programs: one JSON object a line
+    Json,
+}
 
 /// Standard output while a command writes to it.
 pub(super) type Stdout = io::BufWriter<io::StdoutLock<'static>>;

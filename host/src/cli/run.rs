@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 
 use super::place::{AnyLog, open};
 use super::progress::Shown;
-use super::{Failure, logs, signals};
+use super::{Failure, logs, signals, state};
 use crate::log::Log;
 use crate::pipeline::{Pipeline, config};
 use crate::plugin::PluginEngine;
@@ -31,6 +31,13 @@ pub(super) struct Args {
     /// How long to wait for a log that is away, such as `30s`; for ever without it
     #[arg(long, value_name = "DURATION")]
     give_up_after: Option<SignedDuration>,
+    /// How many threads run it, instead of what the file says
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// Where to begin, if the pipeline has never committed anything; a time is RFC 3339, offsets are topic/partition=offset
+    /// with commas between, or a file of such. Goes before `start` in the file
+    #[arg(long, value_name = "earliest|latest|TIME|OFFSETS|FILE")]
+    from: Option<state::Begin>,
 }
 
 pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
@@ -47,7 +54,10 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
             ));
         }
     };
-    let config = config::load(&args.file)?;
+    let mut config = config::load(&args.file)?;
+    if let Some(workers) = args.workers {
+        config.workers = workers.into();
+    }
     let engine = PluginEngine::new()?;
     let pipeline = Pipeline::prepare(config, &engine)?;
     for function in pipeline.functions() {
@@ -60,8 +70,21 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
         );
     }
     match open(&pipeline.config().log.place)? {
-        AnyLog::Kafka(log) => work(&pipeline, &engine, log, stop, give_up_after, &bars),
-        AnyLog::Embedded(log) => work(&pipeline, &engine, log, stop, give_up_after, &bars),
+        AnyLog::Kafka(log) => {
+            begin(args, &pipeline, &log)?;
+            work(&pipeline, &engine, log, stop, give_up_after, &bars)
+        }
+        AnyLog::Embedded(log) => {
+            begin(args, &pipeline, &log)?;
+            work(&pipeline, &engine, log, stop, give_up_after, &bars)
+        }
+    }
+}
+
+fn begin<L: Log>(args: &Args, pipeline: &Pipeline, log: &L) -> Result<(), Failure> {
+    match &args.from {
+        None => Ok(()),
+        Some(from) => state::begin(from, pipeline.config(), log, &SystemClock::new()),
     }
 }
 

@@ -49,7 +49,12 @@ fn window(window: Window) -> String {
 /// With its type: the same value as another type is another key.
 fn key(step: &WindowStep, plan: &OutputPlan) -> String {
     match (&step.key, plan) {
-        (Some(name), OutputPlan::Windows { key: Some((_, ty)), .. }) => format!("{name}: {ty}"),
+        (
+            Some(name),
+            OutputPlan::Windows {
+                key: Some((_, ty)), ..
+            },
+        ) => format!("{name}: {ty}"),
         (name, _) => name.clone().unwrap_or_default(),
     }
 }

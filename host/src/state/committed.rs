@@ -93,7 +93,11 @@ mod tests {
             shape: Shape::default(),
             state: None,
         };
-        for committed in [Committed::Mark(mark), Committed::Start, Committed::Importing] {
+        for committed in [
+            Committed::Mark(mark),
+            Committed::Start,
+            Committed::Importing,
+        ] {
             assert_eq!(Committed::parse(&committed.to_json()), Ok(committed));
         }
     }
@@ -101,7 +105,10 @@ mod tests {
     /// As they are written today: a later release must read them.
     #[test]
     fn a_start_and_an_import_are_read() {
-        assert_eq!(Committed::parse(r#"{"v":2,"start":true}"#), Ok(Committed::Start));
+        assert_eq!(
+            Committed::parse(r#"{"v":2,"start":true}"#),
+            Ok(Committed::Start)
+        );
         assert_eq!(Committed::Start.to_json(), r#"{"v":2,"start":true}"#);
         let importing = r#"{"v":2,"importing":true}"#;
         assert_eq!(Committed::parse(importing), Ok(Committed::Importing));
@@ -110,8 +117,18 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_told_as_a_mark_is() {
-        for text in ["", "something else", r#"{"v":1,"next":3}"#, r#"{"v":3,"start":true}"#, r#"{"v":2}"#] {
-            assert_eq!(Committed::parse(text), Mark::parse(text).map(Committed::Mark), "{text}");
+        for text in [
+            "",
+            "something else",
+            r#"{"v":1,"next":3}"#,
+            r#"{"v":3,"start":true}"#,
+            r#"{"v":2}"#,
+        ] {
+            assert_eq!(
+                Committed::parse(text),
+                Mark::parse(text).map(Committed::Mark),
+                "{text}"
+            );
             assert!(Committed::parse(text).is_err(), "{text}");
         }
     }

@@ -7,7 +7,7 @@
 //! - [`TaskId`], [`Position`]: whose state it is, and how far the local copy has come.
 //! - [`StateKey`], [`TaskState`], [`put_parts`]: the records of the changelog, which are the entries of the store.
 //! - [`ExchangeWriter`], [`ExchangeReader`]: partials on their way from one stage to the next.
-//! - [`Mark`], [`Shape`]: what stands beside a committed offset, so that the next owner knows what to trust.
+//! - [`Mark`], [`Committed`], [`Shape`]: what stands beside a committed offset, so that the next owner knows what to trust.
 //! - [`Store`] with [`DiskStore`] and its twin [`MemoryStore`]: the local copy.
 //! - [`InstanceFolder`]: where on the disk it is, and who this process is.
 //!
@@ -45,6 +45,6 @@ pub use mark::{Mark, Origin};
 pub use memory::MemoryStore;
 pub use parts::{Part, PartReader, put_parts};
 pub use shape::{Shape, Stages};
-pub use store::{Change, Slice, Store};
+pub use store::{Change, Slice, Store, Visit};
 pub use task::{Lineage, Position, Stage, TaskId};
 pub use value::TaskState;

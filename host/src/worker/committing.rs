@@ -1,6 +1,7 @@
 //! A commit, carried out: stages what has changed, hands it to the log, and then to the store.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::commit::{CommitState, Next};
 use super::lane::{Lane, LaneEnd};
@@ -46,7 +47,9 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         if self.holds_pieces() {
             return Ok(true);
         }
+        let begun = self.around.clock.monotonic();
         let offsets = self.stage()?;
+        let staged = self.around.clock.monotonic();
         let mut state = CommitState::Staged;
         loop {
             state = match state.next() {
@@ -71,7 +74,17 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 Next::End(error) => return Err(LaneEnd::Failed(error)),
             };
         }
+        let (records, bytes) = (self.outbox.len(), self.outbox.byte_len());
         self.settle()?;
+        let ended = self.around.clock.monotonic();
+        tracing::debug!(
+            target: "commit",
+            records,
+            bytes,
+            staging_us = micros(staged.saturating_sub(begun)),
+            total_us = micros(ended.saturating_sub(begun)),
+            "committed"
+        );
         Ok(true)
     }
 
@@ -105,7 +118,6 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             // The log refuses a former owner by the offsets that it commits, so there is always one.
             offsets.extend(self.tasks.values().next().map(|task| task.offset(&self.topology.shape)));
         }
-        tracing::trace!(records = outbox.len(), bytes = outbox.byte_len(), "committing");
         Ok(offsets)
     }
 
@@ -178,4 +190,8 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         self.cool(cooled);
         Ok(())
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value};
 
-use super::Format;
+use crate::cli::out::Format;
 use crate::log::RecordBatch;
 
 /// Record `row` of a batch.

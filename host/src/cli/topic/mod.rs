@@ -5,9 +5,9 @@ mod tail;
 
 use std::io::{self, Write};
 
-use clap::ValueEnum;
 use indicatif::MultiProgress;
 
+use super::out::Format;
 use super::place::{AnyLog, Place};
 use super::{Failure, logs, out};
 use crate::log::{Log, TopicInfo};
@@ -33,15 +33,6 @@ struct ListArgs {
     /// How topics are shown
     #[arg(long, value_enum, default_value_t = Format::Text)]
     output: Format,
-}
-
-/// How results are shown.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Format {
-    /// For people
-    Text,
-    /// For programs: one JSON object a line
-    Json,
 }
 
 pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {

@@ -6,9 +6,8 @@ use std::str::FromStr;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::Format;
 use super::line::Record;
-use crate::cli::out::Stdout;
+use crate::cli::out::{Format, Stdout};
 use crate::cli::place::Place;
 use crate::cli::{Failure, out, signals};
 use crate::log::{Bounds, Fetched, Log, Offset, Reader};

@@ -26,14 +26,10 @@ impl Positions {
         Self(positions)
     }
 
-    /// Adds a partition. Returns whether it was not there before.
-    pub(super) fn add(&mut self, position: Position) -> bool {
-        match self.0.binary_search_by(|p| p.at.cmp(&position.at)) {
-            Ok(_) => false,
-            Err(place) => {
-                self.0.insert(place, position);
-                true
-            }
+    /// Adds a partition that is not there yet.
+    pub(super) fn add(&mut self, position: Position) {
+        if let Err(place) = self.0.binary_search_by(|p| p.at.cmp(&position.at)) {
+            self.0.insert(place, position);
         }
     }
 

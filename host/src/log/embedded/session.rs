@@ -150,7 +150,7 @@ impl Session for EmbeddedSession {
         for (at, offset) in from {
             let refuse = |why| Err(LogError::Refused(format!("partition {at} {why}")));
             if !self.assigned.contains(at) {
-                return refuse("is not assigned: begin only those that are");
+                return refuse("is not assigned: begin only partitions that are");
             }
             if self.begun.contains(at) {
                 return refuse("was begun before: seek in it");
@@ -158,7 +158,9 @@ impl Session for EmbeddedSession {
             if *offset < Offset(0) {
                 return refuse("begins at an offset below 0");
             }
-            self.begun.insert(at.clone());
+        }
+        for (at, offset) in from {
+            // What is to be released already is not read any more.
             if !self.leaving.contains(at) {
                 self.positions.add(Position {
                     at: at.clone(),
@@ -166,6 +168,7 @@ impl Session for EmbeddedSession {
                     next: *offset,
                 });
             }
+            self.begun.insert(at.clone());
         }
         Ok(())
     }

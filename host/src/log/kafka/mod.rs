@@ -217,16 +217,17 @@ impl Log for KafkaLog {
     }
 
     fn topic_settings(&self, topic: &str) -> Result<BTreeMap<String, String>, LogError> {
+        // Of one that does not exist the cluster says that it has no settings.
+        if self.topic(topic)?.is_none() {
+            return Err(LogError::NoTopic(topic.to_owned()));
+        }
         let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
         let topics = [ResourceSpecifier::Topic(topic)];
         let configs = self.wait(self.admin.describe_configs(&topics, &options))?;
         let mut settings = BTreeMap::new();
         for config in configs {
-            let config = config.map_err(|code| match code {
-                RDKafkaErrorCode::UnknownTopicOrPartition => LogError::NoTopic(topic.to_owned()),
-                code => {
-                    LogError::Refused(format!("cannot read the settings of topic {topic}: {code}"))
-                }
+            let config = config.map_err(|code| {
+                LogError::Refused(format!("cannot read the settings of topic {topic}: {code}"))
             })?;
             let told = config.entries.into_iter();
             settings.extend(told.filter_map(|e| e.value.map(|value| (e.name, value))));
