@@ -56,8 +56,8 @@ pub(crate) struct Broker {
     ledger: BTreeMap<String, i64>,
     /// What the log's cleaner has done, by partition of the changelog.
     cleaned: BTreeMap<TopicPartition, Cleaned>,
-    /// When something was committed last.
-    pub(crate) committed_at: u64,
+    /// When something was committed or taken over last.
+    pub(crate) changed_at: u64,
 }
 
 impl Broker {
@@ -72,7 +72,7 @@ impl Broker {
             reached: BTreeMap::new(),
             ledger: BTreeMap::new(),
             cleaned: BTreeMap::new(),
-            committed_at: 0,
+            changed_at: 0,
         }
     }
 
@@ -118,6 +118,11 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// Who has a partition.
+    pub(crate) fn owner(&self, at: &TopicPartition) -> Option<Id> {
+        self.owners.get(at).copied()
     }
 
     /// Takes note that partitions were given up.
@@ -228,7 +233,7 @@ impl Broker {
     /// # Errors
     /// If it went back, or was not its committer's to make.
     pub(crate) fn committed(&mut self, who: Id, outbox: &Outbox, offsets: &[GroupOffset], now: u64) -> Result<(), String> {
-        self.committed_at = now;
+        self.changed_at = now;
         for record in outbox.records() {
             *self.ledger.entry(record.topic().to_owned()).or_default() += 1;
         }
