@@ -7,7 +7,7 @@
 //! | `MILLSTREAM_BIN` | the path of the host's binary |
 //! | `MILLSTREAM_PLUGINS` | the folder of the components |
 //! | `MILLSTREAM_TEST_KAFKA` | `host:port` of a broker. Set by the caller, that broker is used and none is started |
-//! | `MILLSTREAM_KAFKA_LIBS` | the folder of Kafka's jars, which hold its console consumer |
+//! | `MILLSTREAM_KAFKA_LIBS` | the folder of Kafka's jars, for its console consumer and for a broker that a test starts itself |
 //! | `MILLSTREAM_SKIP_KAFKA` | `1`: there is no broker, and a test that needs one prints that it was skipped |
 //!
 //! A test that needs a broker has either `MILLSTREAM_TEST_KAFKA` or `MILLSTREAM_SKIP_KAFKA`, never both. With neither, as

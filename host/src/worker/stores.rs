@@ -1,6 +1,5 @@
 //! The local store of a worker of a real process: a folder of its own on the disk.
 
-use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::run::Stores;
@@ -18,11 +17,6 @@ impl Stores for WorkerFolder {
     }
 
     fn remove(&self) -> Result<(), StoreError> {
-        match std::fs::remove_dir_all(&self.0) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                Err(StoreError::Disk(format!("{}: {error}", self.0.display())))
-            }
-            _ => Ok(()),
-        }
+        DiskStore::remove(&self.0)
     }
 }

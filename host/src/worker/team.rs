@@ -50,6 +50,7 @@ impl Team {
         folder: &InstanceFolder,
         give_up_after: Option<Duration>,
     ) -> Result<(), WorkerError> {
+        end_retired(pipeline, log, folder, self.workers.len());
         std::thread::scope(|scope| {
             let running: Vec<_> = (0..)
                 .zip(&self.workers)
@@ -84,5 +85,21 @@ impl Team {
             let results: Vec<_> = results.collect();
             results.into_iter().collect()
         })
+    }
+}
+
+/// Ends what workers of this process's earlier runs left open that it no longer has. Those that it has end their own.
+fn end_retired<L: Log>(pipeline: &Pipeline, log: &L, folder: &InstanceFolder, workers: usize) {
+    let group = &pipeline.config().name;
+    let ours = format!("{group}-{}-", folder.instance());
+    let is_retired = |id: &str| {
+        let number = id.strip_prefix(&ours).and_then(|number| number.parse().ok());
+        number.is_some_and(|number: usize| number >= workers)
+    };
+    match log.end_transactions(group, &is_retired) {
+        Ok(0) => {}
+        Ok(ended) => tracing::info!(ended, "ended transactions of workers that are no more"),
+        // Whoever takes their partitions over looks again.
+        Err(error) => tracing::debug!(%error, "looking for transactions of workers that are no more"),
     }
 }

@@ -12,9 +12,7 @@ use crate::cli::{Failure, out};
 use crate::log::{Log, TopicPartition};
 use crate::pipeline::config::{self, PipelineConfig};
 use crate::pipeline::topics;
-use crate::state::{
-    Committed, MemoryStore, Shape, StateKey, Store, StoreError, TaskId, all_parts,
-};
+use crate::state::{Committed, MemoryStore, Shape, StateKey, Store, StoreError, TaskId, all_parts};
 use crate::time::{Clock, SystemClock};
 
 /// How often to begin again when the pipeline has committed in the meantime.
@@ -275,8 +273,8 @@ fn entries<W: Write>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::Stages;
     use crate::log::{Bounds, GroupOffset, Offset};
+    use crate::state::Stages;
 
     fn standing(offset: i64, source_end: i64, changelog_end: i64) -> Standing {
         let at = TopicPartition::new("in", 0);

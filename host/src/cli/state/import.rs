@@ -18,9 +18,7 @@ use super::standing::Standing;
 use super::{end_dead, set_offsets};
 use crate::cli::place::{AnyLog, open};
 use crate::cli::{Failure, out};
-use crate::log::{
-    Bounds, GroupOffset, Log, LogError, Outbox, RecordParts, TopicPartition, Writer,
-};
+use crate::log::{Bounds, GroupOffset, Log, LogError, Outbox, RecordParts, TopicPartition, Writer};
 use crate::pipeline::config;
 use crate::pipeline::shape::shape;
 use crate::pipeline::{Pipeline, topics};

@@ -188,11 +188,7 @@ fn text(standing: &Standing, rows: &[Row], out: &mut dyn Write) -> io::Result<()
         0 => "not running".to_owned(),
         _ => format!("run by {}", standing.members.join(", ")),
     };
-    writeln!(
-        out,
-        "pipeline {}: {stages}, {members}",
-        standing.group
-    )?;
+    writeln!(out, "pipeline {}: {stages}, {members}", standing.group)?;
     let mut table = vec![TITLES.map(str::to_owned)];
     table.extend(rows.iter().map(Row::cells));
     for line in &table {
