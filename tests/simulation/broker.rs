@@ -45,6 +45,8 @@ struct Undecided {
 pub(crate) struct Broker {
     log: EmbeddedLog,
     owners: BTreeMap<TopicPartition, Id>,
+    /// Who has begun to read each partition.
+    readers: BTreeMap<TopicPartition, Id>,
     /// Who joined last under each name.
     members: BTreeMap<String, Id>,
     dead: Vec<Dead>,
@@ -56,7 +58,7 @@ pub(crate) struct Broker {
     ledger: BTreeMap<String, i64>,
     /// What the log's cleaner has done, by partition of the changelog.
     cleaned: BTreeMap<TopicPartition, Cleaned>,
-    /// When something was committed or taken over last.
+    /// When something was committed or begun last.
     pub(crate) changed_at: u64,
 }
 
@@ -65,6 +67,7 @@ impl Broker {
         Self {
             log,
             owners: BTreeMap::new(),
+            readers: BTreeMap::new(),
             members: BTreeMap::new(),
             dead: Vec::new(),
             silent: Vec::new(),
@@ -120,9 +123,16 @@ impl Broker {
         Ok(())
     }
 
-    /// Who has a partition.
-    pub(crate) fn owner(&self, at: &TopicPartition) -> Option<Id> {
-        self.owners.get(at).copied()
+    /// Takes note that partitions are being read.
+    pub(crate) fn begun(&mut self, who: Id, from: &[(TopicPartition, Offset)], now: u64) {
+        self.changed_at = now;
+        self.readers.extend(from.iter().map(|(at, _)| (at.clone(), who)));
+    }
+
+    /// Who has a partition, and reads it.
+    pub(crate) fn reader(&self, at: &TopicPartition) -> Option<Id> {
+        let owner = self.owners.get(at);
+        owner.filter(|owner| self.readers.get(at) == Some(owner)).copied()
     }
 
     /// Takes note that partitions were given up.

@@ -420,12 +420,12 @@ impl<'s> Director<'s, '_> {
                 let at = TopicPartition::new(topic, partition);
                 let committed = self.log.group_offsets(GROUP, std::slice::from_ref(&at)).unwrap();
                 let committed = committed.first().map(|offset| offset.offset);
-                let is_owned = self.world.with(|state| {
-                    let owner = state.broker.owner(&at).map(|owner| &state.actors[owner]);
-                    owner.is_some_and(|owner| owner.end.is_none() && owner.frozen_until + QUIET < state.now)
+                let is_read = self.world.with(|state| {
+                    let reader = state.broker.reader(&at).map(|reader| &state.actors[reader]);
+                    reader.is_some_and(|it| it.end.is_none() && it.frozen_until + QUIET < state.now)
                 });
-                if committed != Some(bounds.end) || !is_owned {
-                    behind.push(format!("{at} at {committed:?} of {}, owned: {is_owned}", bounds.end));
+                if committed != Some(bounds.end) || !is_read {
+                    behind.push(format!("{at} at {committed:?} of {}, read: {is_read}", bounds.end));
                 }
             }
         }

@@ -298,8 +298,9 @@ impl Session for SimSession {
     fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         self.world.note(self.me, || format!("begins {from:?}"));
         self.call(Call::Begin, |session| {
-            session.world.with(|state| state.broker.changed_at = state.now);
-            session.inner().begin(from)
+            session.inner().begin(from)?;
+            session.world.with(|state| state.broker.begun(session.me, from, state.now));
+            Ok(())
         })
     }
 
