@@ -45,6 +45,8 @@ struct Undecided {
 pub(crate) struct Broker {
     log: EmbeddedLog,
     owners: BTreeMap<TopicPartition, Id>,
+    /// Who has begun to read each partition.
+    readers: BTreeMap<TopicPartition, Id>,
     /// Who joined last under each name.
     members: BTreeMap<String, Id>,
     dead: Vec<Dead>,
@@ -56,8 +58,8 @@ pub(crate) struct Broker {
     ledger: BTreeMap<String, i64>,
     /// What the log's cleaner has done, by partition of the changelog.
     cleaned: BTreeMap<TopicPartition, Cleaned>,
-    /// When something was committed last.
-    pub(crate) committed_at: u64,
+    /// When something was committed or begun last.
+    pub(crate) changed_at: u64,
 }
 
 impl Broker {
@@ -65,6 +67,7 @@ impl Broker {
         Self {
             log,
             owners: BTreeMap::new(),
+            readers: BTreeMap::new(),
             members: BTreeMap::new(),
             dead: Vec::new(),
             silent: Vec::new(),
@@ -72,7 +75,7 @@ impl Broker {
             reached: BTreeMap::new(),
             ledger: BTreeMap::new(),
             cleaned: BTreeMap::new(),
-            committed_at: 0,
+            changed_at: 0,
         }
     }
 
@@ -118,6 +121,18 @@ impl Broker {
             }
         }
         Ok(())
+    }
+
+    /// Takes note that partitions are being read.
+    pub(crate) fn begun(&mut self, who: Id, from: &[(TopicPartition, Offset)], now: u64) {
+        self.changed_at = now;
+        self.readers.extend(from.iter().map(|(at, _)| (at.clone(), who)));
+    }
+
+    /// Who has a partition, and reads it.
+    pub(crate) fn reader(&self, at: &TopicPartition) -> Option<Id> {
+        let owner = self.owners.get(at);
+        owner.filter(|owner| self.readers.get(at) == Some(owner)).copied()
     }
 
     /// Takes note that partitions were given up.
@@ -228,7 +243,7 @@ impl Broker {
     /// # Errors
     /// If it went back, or was not its committer's to make.
     pub(crate) fn committed(&mut self, who: Id, outbox: &Outbox, offsets: &[GroupOffset], now: u64) -> Result<(), String> {
-        self.committed_at = now;
+        self.changed_at = now;
         for record in outbox.records() {
             *self.ledger.entry(record.topic().to_owned()).or_default() += 1;
         }

@@ -405,10 +405,10 @@ impl<'s> Director<'s, '_> {
 
     /// Whether all records have been read, all of it is committed, and nothing happens any more.
     fn is_settled(&self) -> bool {
-        let (now, committed_at, undecided) = self.world.with(|state| {
-            (state.now, state.broker.committed_at, state.broker.is_undecided())
+        let is_quiet = self.world.with(|state| {
+            state.now > state.broker.changed_at + QUIET && !state.broker.is_undecided()
         });
-        now > committed_at + QUIET && !undecided && self.behind().is_empty()
+        is_quiet && self.behind().is_empty()
     }
 
     /// The partitions that have not been read to their ends.
@@ -420,8 +420,12 @@ impl<'s> Director<'s, '_> {
                 let at = TopicPartition::new(topic, partition);
                 let committed = self.log.group_offsets(GROUP, std::slice::from_ref(&at)).unwrap();
                 let committed = committed.first().map(|offset| offset.offset);
-                if committed != Some(bounds.end) {
-                    behind.push(format!("{at} at {committed:?} of {}", bounds.end));
+                let is_read = self.world.with(|state| {
+                    let reader = state.broker.reader(&at).map(|reader| &state.actors[reader]);
+                    reader.is_some_and(|it| it.end.is_none() && it.frozen_until + QUIET < state.now)
+                });
+                if committed != Some(bounds.end) || !is_read {
+                    behind.push(format!("{at} at {committed:?} of {}, read: {is_read}", bounds.end));
                 }
             }
         }

@@ -190,7 +190,7 @@ impl Odds {
                 Call::Ask => 0.004,
                 Call::Commit | Call::Apply | Call::Restore => 0.015,
                 Call::Open | Call::Join | Call::Committed | Call::Begin => 0.03,
-                Call::Seek | Call::Release => 0.05,
+                Call::Seek | Call::Release => 0.1,
             };
             (call, odds(base))
         });
@@ -199,7 +199,7 @@ impl Odds {
             aborted: odds(0.05),
             done_unknown: odds(0.03),
             lost_unknown: odds(0.03),
-            undecided: odds(0.03),
+            undecided: odds(0.06),
             away: odds(0.004),
             withheld: odds(0.2),
             partial: odds(0.2),

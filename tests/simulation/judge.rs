@@ -142,8 +142,9 @@ fn origin(log: &EmbeddedLog, partition: i32) -> Result<Option<(Stage, Origin)>, 
 fn only_open_windows(expected: &Expected, task: TaskId, entries: &Entries) -> Result<(), String> {
     for key in entries.keys() {
         let key = StateKey::decode(key).map_err(|error| error.to_string())?;
+        let watermark = expected.watermarks[usize::try_from(task.partition).unwrap()];
         if let StateKey::Part { window, .. } = key
-            && expected.watermark.is_some_and(|watermark| window.end.0 <= watermark)
+            && watermark.is_some_and(|watermark| window.end.0 <= watermark)
         {
             return Err(format!("{task} still has something of {window}, which has fired"));
         }

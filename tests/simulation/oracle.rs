@@ -17,8 +17,8 @@ pub(crate) struct Expected {
     pub(crate) dead: Vec<Place>,
     /// Late rows, sorted.
     pub(crate) late: Vec<Place>,
-    /// The lowest watermark of all partitions; none if one of them has none.
-    pub(crate) watermark: Option<i64>,
+    /// By partition, the watermark by which the windows of its tasks fire; none where nothing fires.
+    pub(crate) watermarks: Vec<Option<i64>>,
 }
 
 /// Rows of one window and key, by partition.
@@ -46,11 +46,16 @@ pub(crate) fn expected(scenario: &Scenario) -> Expected {
                 expected.dead.push(place);
                 continue;
             };
-            if scenario.kind.key == Key::Country && country.is_none() {
+            let key = match scenario.kind.key {
+                Key::None => Some(String::new()),
+                Key::Country => country.map(str::to_owned),
+                Key::Record => event.key.clone(),
+            };
+            let Some(key) = key else {
                 // A field that a step needs is missing: this row is not decoded either.
                 expected.dead.push(place);
                 continue;
-            }
+            };
             latest = latest.max(Some(*at));
             if scenario.kind.bots && *is_bot || *is_poison {
                 continue;
@@ -60,21 +65,20 @@ pub(crate) fn expected(scenario: &Scenario) -> Expected {
                 expected.late.push(place);
                 continue;
             }
-            let key = match scenario.kind.key {
-                Key::None => Some(String::new()),
-                Key::Country => country.map(str::to_owned),
-                Key::Record => event.key.clone(),
-            };
-            match key {
-                None => expected.dead.push(place),
-                Some(key) => windows.entry((start, key)).or_default().push((partition, event)),
-            }
+            windows.entry((start, key)).or_default().push((partition, event));
         }
         watermarks.push(latest.map(|latest| latest - DISORDER));
     }
-    expected.watermark = watermarks.into_iter().min().flatten();
-    let has_fired = |start: i64| expected.watermark.is_some_and(|watermark| start + WINDOW <= watermark);
-    windows.retain(|(start, _), _| has_fired(*start));
+    if scenario.kind.key != Key::Record {
+        // Any partition may have rows of any window: the slowest one counts.
+        let lowest = watermarks.iter().copied().min().flatten();
+        watermarks.iter_mut().for_each(|watermark| *watermark = lowest);
+    }
+    windows.retain(|(start, _), rows| {
+        let partition = usize::try_from(rows[0].0).expect("partitions count from 0");
+        watermarks[partition].is_some_and(|watermark| start + WINDOW <= watermark)
+    });
+    expected.watermarks = watermarks;
     let function = scenario.kind.function;
     expected.results = windows.into_iter().map(|(at, rows)| (at, results(function, &rows))).collect();
     expected

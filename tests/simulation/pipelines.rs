@@ -184,7 +184,7 @@ impl Kind {
     fn file(&self, calm: bool) -> String {
         let commit = match self.commit {
             Commit::Wide => "interval = \"100ms\"",
-            Commit::Tight => "interval = \"40ms\", max_rows = 40, max_bytes = \"3KiB\"",
+            Commit::Tight => "interval = \"40ms\", max_rows = 25, max_bytes = \"3KiB\"",
         };
         let mut steps = Vec::new();
         if self.bots {

@@ -107,7 +107,7 @@ fn events(rng: &mut ChaCha8Rng, kind: &Kind, partitions: i32, tally: &mut Tally)
     let users = [5, 50, 500, 3_000][rng.random_range(0..4)];
     let pages = [3, 40, 400][rng.random_range(0..3)];
     // From many windows of few rows to few windows of many.
-    let pace = [30, 100, 500][rng.random_range(0..3)];
+    let pace = [6, 30, 100, 500][rng.random_range(0..4)];
     let (late, malformed, odd) = (rng.random_range(0.0..0.1), rng.random_range(0.0..0.05), rng.random_range(0.0..0.1));
     let silent = (partitions > 1 && rng.random_bool(0.05)).then(|| rng.random_range(0..partitions));
     if silent.is_some() {

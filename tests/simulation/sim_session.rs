@@ -244,7 +244,7 @@ impl SimSession {
 impl Session for SimSession {
     fn poll(&mut self, into: &mut Fetched, wait: Duration) -> Result<Polled, LogError> {
         into.clear();
-        gate(&self.world, self.me, Call::Poll)?;
+        gate(&self.world, self.me, Call::Poll).inspect_err(|_| self.world.pass(self.me, millis(wait)))?;
         let mut fetched = std::mem::take(&mut self.fetched);
         let polled = self.inner().poll(&mut fetched, Duration::ZERO);
         for batch in fetched.batches() {
@@ -297,7 +297,11 @@ impl Session for SimSession {
 
     fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         self.world.note(self.me, || format!("begins {from:?}"));
-        self.call(Call::Begin, |session| session.inner().begin(from))
+        self.call(Call::Begin, |session| {
+            session.inner().begin(from)?;
+            session.world.with(|state| state.broker.begun(session.me, from, state.now));
+            Ok(())
+        })
     }
 
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {

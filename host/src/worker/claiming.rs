@@ -80,7 +80,12 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     /// See [`LaneEnd`].
     pub(super) fn advance_claims(&mut self) -> Result<(), LaneEnd> {
         if self.claims.iter().any(|claim| !claim.is_restoring()) {
-            match self.decide_claims() {
+            let mut ready = Vec::new();
+            let decided = self.decide_claims(&mut ready);
+            for (at, begin) in ready {
+                self.start(at, begin, None)?;
+            }
+            match decided {
                 Err(LaneEnd::Rejoin(error)) => self.wait_for_decision(&error)?,
                 other => other?,
             }
@@ -88,32 +93,38 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         self.restore_one()
     }
 
-    /// Finds out where the claims that are asked begin.
-    fn decide_claims(&mut self) -> Result<(), LaneEnd> {
+    /// Finds out where the claims that are asked begin; those that have no state are `ready`. A claim stays as it is where the
+    /// log does not answer.
+    fn decide_claims(&mut self, ready: &mut Vec<(TopicPartition, Begin)>) -> Result<(), LaneEnd> {
         // All partitions, whoever owns them: what their state was made with must be what runs now.
         let committed = self.session.committed(&self.topology.partitions())?;
         claim::same_shape(&committed, &self.topology.shape)?;
         let mut bounds = BTreeMap::new();
         let mut undecided = None;
-        for claim in std::mem::take(&mut self.claims) {
+        let mut number = 0;
+        while let Some(claim) = self.claims.get(number) {
             if claim.is_restoring() {
-                self.claims.push(claim);
+                number += 1;
                 continue;
             }
-            match self.decide(&claim.at, &committed, &mut bounds)? {
+            let at = claim.at.clone();
+            match self.decide(&at, &committed, &mut bounds)? {
                 Claimed::Undecided => {
-                    undecided = Some(format!("a transaction on {} is undecided", claim.at));
-                    self.claims.push(claim);
+                    undecided = Some(format!("a transaction on {at} is undecided"));
+                    number += 1;
                 }
-                Claimed::Ready(begin) => self.start(claim.at, begin, None)?,
-                Claimed::Restoring(begin, origin, restore) => self.claims.push(Claim {
-                    at: claim.at,
-                    state: State::Restoring {
+                Claimed::Ready(begin) => {
+                    self.claims.remove(number);
+                    ready.push((at, begin));
+                }
+                Claimed::Restoring(begin, origin, restore) => {
+                    self.claims[number].state = State::Restoring {
                         begin,
                         origin,
                         restore,
-                    },
-                }),
+                    };
+                    number += 1;
+                }
             }
         }
         match undecided {

@@ -101,6 +101,8 @@ pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
     pub(super) counts: Counts,
     /// Rows read since the last commit.
     pub(super) uncommitted: usize,
+    /// Windows that were firing were thrown away with the rest. They are due, though no further record may come.
+    unfired: bool,
     pub(super) committed_at: Duration,
     fetched: Fetched,
     decoded: Decoded,
@@ -143,6 +145,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             outbox: Outbox::new(),
             counts: Counts::default(),
             uncommitted: 0,
+            unfired: false,
             committed_at: around.clock.monotonic(),
             fetched: Fetched::new(),
             decoded: Decoded::new(),
@@ -172,6 +175,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
     /// See [`LaneEnd`].
     pub(super) fn step(&mut self) -> Result<(), LaneEnd> {
         self.advance_claims()?;
+        self.fire_again()?;
         match self.poll()? {
             Polled::Records => self.process()?,
             Polled::Assigned(partitions) => self.claim(partitions),
@@ -251,6 +255,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             }
             self.around.progress.set_position(&task.at, task.next);
         }
+        self.unfired = true;
         self.forget_unsent();
         let seeks: Vec<(TopicPartition, Offset)> = self
             .tasks
@@ -379,6 +384,19 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
                 return Ok(false);
             }
         }
+    }
+
+    /// Fires what was due when everything was thrown away.
+    fn fire_again(&mut self) -> Result<(), LaneEnd> {
+        if std::mem::take(&mut self.unfired) {
+            let tasks: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
+            for at in tasks {
+                if !self.fire(&at)? {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Whether so much is staged or at hand that it has to be committed now.
