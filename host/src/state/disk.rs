@@ -28,7 +28,6 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::{self, Write as _};
-use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -36,7 +35,7 @@ use std::time::Duration;
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::error::StoreError;
-use super::store::{Slice, Store};
+use super::store::{Change, Slice, Store, Visit};
 use super::task::{Position, TaskId};
 
 /// What the engine holds of files, for all tasks of the store.
@@ -58,7 +57,7 @@ const LOOK: Duration = Duration::from_millis(1);
 const LOOKS: u32 = 30_000;
 
 /// What is written to see whether the disk takes anything.
-const PROBE: [u8; 1 << 16] = [0; 1 << 16];
+static PROBE: [u8; 1 << 16] = [0; 1 << 16];
 const PROBE_NAME: &str = "probe";
 
 const POSITION: &[u8] = &[0];
@@ -204,7 +203,10 @@ impl Store for DiskStore {
         for slice in slices {
             let keyspace = self.keyspace(slice.task)?;
             self.wait_for_room(&keyspace)?;
-            for change in &slice.changes {
+            // In the order of the keys the engine takes them three times as fast; of one key, the last counts.
+            let mut changes: Vec<&Change<'_>> = slice.changes.iter().collect();
+            changes.sort_by_key(|change| change.key);
+            for change in changes {
                 name.clear();
                 name.push(ENTRY);
                 name.extend_from_slice(change.key);
@@ -234,7 +236,7 @@ impl Store for DiskStore {
         task: TaskId,
         from: &[u8],
         to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         let Some(keyspace) = self.tasks.get(&task).filter(|_| from < to) else {
             return Ok(());

@@ -1,10 +1,10 @@
 //! A store in memory: the twin of the one on disk, for tests and simulations. A clone is a copy, as of a folder.
 
 use std::collections::BTreeMap;
-use std::ops::{Bound, ControlFlow};
+use std::ops::Bound;
 
 use super::error::StoreError;
-use super::store::{Slice, Store};
+use super::store::{Slice, Store, Visit};
 use super::task::{Position, TaskId};
 
 #[derive(Clone, Debug)]
@@ -58,7 +58,7 @@ impl Store for MemoryStore {
         task: TaskId,
         from: &[u8],
         to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError> {
         let Some(task) = self.tasks.get(&task).filter(|_| from < to) else {
             return Ok(());

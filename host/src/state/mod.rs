@@ -44,6 +44,6 @@ pub use mark::{Mark, Origin};
 pub use memory::MemoryStore;
 pub use parts::{Part, PartReader, put_parts};
 pub use shape::{Shape, Stages};
-pub use store::{Change, Slice, Store};
+pub use store::{Change, Slice, Store, Visit};
 pub use task::{Lineage, Position, Stage, TaskId};
 pub use value::TaskState;

@@ -29,6 +29,9 @@ pub struct Slice<'a> {
     pub position: &'a Position,
 }
 
+/// Is shown an entry's key and value, and says whether to go on.
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// Local entries of tasks. Used by one worker, from its thread.
 ///
 /// # What every implementation promises
@@ -68,7 +71,7 @@ pub trait Store {
         task: TaskId,
         from: &[u8],
         to: &[u8],
-        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visit: &mut Visit<'_>,
     ) -> Result<(), StoreError>;
 
     /// Forgets a task's entries and its position, and gives their space back in the end.

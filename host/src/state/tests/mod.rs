@@ -75,8 +75,11 @@ fn position(next: i64) -> Position {
     }
 }
 
+/// Keys and values, in order.
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// All entries of a task.
-fn entries(store: &impl Store, task: TaskId) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
+fn entries(store: &impl Store, task: TaskId) -> Result<Entries, StoreError> {
     let mut found = Vec::new();
     store.scan(task, &[], &[255; 40], &mut |key, value| {
         found.push((key.to_vec(), value.to_vec()));

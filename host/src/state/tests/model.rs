@@ -9,10 +9,13 @@ use super::*;
 
 type Key = Vec<u8>;
 
+/// A task and what becomes of its keys.
+type Changes = (TaskId, Vec<(Key, Option<Vec<u8>>)>);
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Changes of some tasks, in one batch.
-    Apply(Vec<(TaskId, Vec<(Key, Option<Vec<u8>>)>)>),
+    Apply(Vec<Changes>),
     Clear(TaskId),
     Scan(TaskId, Key, Key, usize),
     Reopen,
@@ -61,7 +64,7 @@ fn run(mut place: impl Place, steps: Vec<Step>) -> Result<(), TestCaseError> {
         match step {
             Step::Apply(slices) => {
                 let position = position(i64::try_from(number).unwrap());
-                let slice = |(task, changes): &'_ (TaskId, Vec<(Key, Option<Vec<u8>>)>)| {
+                let slice = |(task, changes): &Changes| {
                     for (key, value) in changes {
                         let key = (*task, key.clone());
                         match value {
