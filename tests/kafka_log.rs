@@ -17,7 +17,8 @@ use log_suite::support::{
 };
 use millstream::log::kafka::{KafkaLog, KafkaSession};
 use millstream::log::{
-    CommitError, Fetched, Log, LogError, Offset, Outbox, Polled, Reader, Session,
+    CommitError, Delivery, Fetched, Log, LogError, Membership, Offset, Outbox, Polled, Reader,
+    Session,
 };
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
@@ -64,9 +65,13 @@ fn what_a_dead_member_left_open_holds_readers_up_until_it_is_ended() {
     with_log(|log| {
         let topic = new_topic(&log, 1);
         let group = unique("group");
-        // It notes its name by joining, and is no longer there.
+        // It has noted its name before its first transaction, and is no longer there.
         let member = membership(&group, 3, &[&topic]);
-        drop(log.join(&member).unwrap());
+        let mut session = join_alone(&log, &member, 1);
+        session
+            .commit(&Outbox::new(), &[group_offset(&topic, 0, 0)])
+            .unwrap();
+        drop(session);
         let id = member.transactional_id();
         until("the member to be missed", || {
             log.members(&group).unwrap().is_empty()
@@ -109,6 +114,9 @@ fn a_member_held_for_dead_by_mistake_joins_again_and_goes_on() {
         let topic = new_topic(&log, 1);
         let member = membership(&unique("group"), 0, &[&topic]);
         let mut session = join_alone(&log, &member, 1);
+        session
+            .commit(&outbox(&topic, &[(0, "before")]), &[])
+            .unwrap();
         let ended = log.end_transactions(&member.group, &|_| true).unwrap();
         assert_eq!(ended, 1);
         let failed = session.commit(&outbox(&topic, &[(0, "lost")]), &[]);
@@ -119,7 +127,7 @@ fn a_member_held_for_dead_by_mistake_joins_again_and_goes_on() {
             .commit(&outbox(&topic, &[(0, "found")]), &[])
             .unwrap();
         let mut reader = log.reader(&topic, &[]).unwrap();
-        assert_eq!(poll_to_end(&mut reader, 1), ["found"]);
+        assert_eq!(poll_to_end(&mut reader, 1), ["before", "found"]);
     });
 }
 
@@ -212,13 +220,51 @@ fn a_member_that_comes_back_soon_gets_its_partitions_and_nobody_is_disturbed() {
 }
 
 #[test]
-fn topics_of_members_are_compacted() {
+fn the_topic_of_members_is_compacted() {
     with_log(|log| {
         let topic = new_topic(&log, 1);
         let group = unique("group");
-        drop(log.join(&membership(&group, 0, &[&topic])).unwrap());
+        let mut session = join_alone(&log, &membership(&group, 0, &[&topic]), 1);
+        session
+            .commit(&Outbox::new(), &[group_offset(&topic, 0, 0)])
+            .unwrap();
         let settings = log.topic_settings(&format!("{group}-members")).unwrap();
         assert_eq!(settings["cleanup.policy"], "compact");
-        assert!(settings.contains_key("retention.ms"));
+    });
+}
+
+#[test]
+fn a_member_that_no_longer_uses_transactions_ends_what_it_had_left_open() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        let member = Membership {
+            delivery: Delivery::AtLeastOnce,
+            ..membership(&unique("group"), 0, &[&topic])
+        };
+        die_with_a_transaction_open(&member.transactional_id(), &topic);
+        let mut session = join_alone(&log, &member, 1);
+        session
+            .commit(&outbox(&topic, &[(0, "behind it")]), &[])
+            .unwrap();
+        let mut reader = log.reader(&topic, &[]).unwrap();
+        assert_eq!(poll_to_end(&mut reader, 1), ["behind it"]);
+    });
+}
+
+#[test]
+fn a_reader_of_one_partition_fails_where_its_offset_is_gone() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        write(&log, &topic, &[(0, "a")]);
+        let mut reader = log.partition_reader(&at(&topic, 0), Offset(7)).unwrap();
+        until("the error", || {
+            match reader.poll(&mut Fetched::new(), Duration::from_millis(100)) {
+                Err(LogError::Refused(_)) => true,
+                other => {
+                    other.unwrap();
+                    false
+                }
+            }
+        });
     });
 }

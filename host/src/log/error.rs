@@ -34,12 +34,12 @@ pub enum CommitError {
     /// work away and goes back to the committed offsets.
     #[error("the transaction was aborted: {0}")]
     Aborted(String),
-    /// A newer session with the same transactional id exists, or the group has moved on. Nothing of the
-    /// transaction is visible, and the session is of no more use.
+    /// Another session has joined as the same member. This one is of no more use and must end; what has become of the
+    /// transaction is for the newer one to find out.
     #[error("fenced by a newer owner: {0}")]
     Fenced(String),
-    /// It is not known whether the transaction was committed. The session must be dropped; joining again
-    /// decides the transaction, and the committed offsets then tell how.
+    /// It is not known whether the transaction was committed, or somebody has ended it who held this session for dead. The
+    /// session must be dropped; joining again decides the transaction, and the committed offsets then tell how.
     #[error("the outcome of the transaction is not known: {0}")]
     Unknown(String),
     /// The log refused a record or the commit, and would do so again. Nothing of the transaction is visible.

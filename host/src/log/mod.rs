@@ -224,7 +224,8 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// If the log can't be reached or the topic does not exist.
     fn reader(&self, topic: &str, from: &[(i32, Offset)]) -> Result<Self::Reader, LogError>;
 
-    /// A reader of committed records of one partition, from an offset on.
+    /// A reader of committed records of one partition, from an offset on. If the log no longer has that offset, its first poll
+    /// fails.
     ///
     /// # Errors
     /// If the log can't be reached, or the topic or partition does not exist.

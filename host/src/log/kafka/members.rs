@@ -27,7 +27,7 @@ fn topic_of(group: &str) -> Arc<str> {
     format!("{group}-members").into()
 }
 
-/// Notes that a member exists. Its producer has been made, and has not begun a transaction.
+/// Notes that a member exists. Its producer has been made, and has not begun a transaction; the group sees it.
 pub(super) fn note(log: &KafkaLog, group: &str, id: &str) -> Result<(), LogError> {
     let topic = topic_of(group);
     if log.topic(&topic)?.is_none() {

@@ -11,8 +11,8 @@ use super::errors::log_error;
 use super::records::native_record;
 use crate::log::{LogError, Outbox, Written};
 
-/// How long to serve callbacks before looking again.
-const LOOK: Duration = Duration::from_millis(10);
+/// How long to serve callbacks before looking again. A call takes all of it, so this is what a commit may wait in vain.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// An idempotent producer, with further settings that can't be overridden.
 pub(super) fn producer(
@@ -68,4 +68,12 @@ pub(super) fn send_all(
         producer.poll(LOOK);
     }
     producer.context().finish()
+}
+
+/// Serves all callbacks that are waiting.
+pub(super) fn serve(producer: &BaseProducer<Deliveries>) {
+    // One call serves one of them; the count has those in it that wait.
+    for _ in 0..producer.in_flight_count() {
+        producer.poll(Duration::ZERO);
+    }
 }

@@ -22,7 +22,7 @@ use super::outside::{committed, native_offsets};
 use super::plain::Plain;
 use super::records::append;
 use super::transaction::{Transactions, owner_of};
-use super::{KafkaLog, PAUSE, REQUEST_TIMEOUT, members};
+use super::{KafkaLog, PAUSE, REQUEST_TIMEOUT};
 use crate::log::{
     CommitError, Delivery, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, Polled,
     Session, TopicPartition, Written,
@@ -59,17 +59,17 @@ impl KafkaSession {
             }
         }
         let id = membership.transactional_id();
-        // Fences older owners and ends what they left open, before anything is read. Noted only then: whoever
-        // ends what dead members left open forgets a name before calling for it.
+        // Fences older owners and ends what they left open, before anything is read.
         let commits = match membership.delivery {
             Delivery::ExactlyOnce => {
-                let transactions = Transactions::new(log, &id)?;
-                members::note(log, &membership.group, &id)?;
-                Commits::ExactlyOnce(transactions)
+                Commits::ExactlyOnce(Transactions::new(log, &membership.group, &id)?)
             }
             Delivery::AtLeastOnce => {
-                // It may have worked by transactions before, and left one open.
-                owner_of(log, &id)?;
+                match owner_of(log, &id) {
+                    // Who may not use transactions has left none open.
+                    Ok(_) | Err(LogError::Refused(_)) => {}
+                    Err(error) => return Err(error),
+                }
                 Commits::AtLeastOnce(Plain::new(log, &id)?)
             }
         };
@@ -77,7 +77,6 @@ impl KafkaSession {
             .client(
                 &[
                     ("session.timeout.ms", "10000"),
-                    ("heartbeat.interval.ms", HEARTBEAT),
                     // A full queue is looked at again soon; the default of a second halves the throughput.
                     ("fetch.queue.backoff.ms", "10"),
                     ("queued.min.messages", "100000"),
@@ -87,6 +86,7 @@ impl KafkaSession {
                     ("client.id", &id),
                     ("group.id", &membership.group),
                     ("group.instance.id", &id),
+                    ("heartbeat.interval.ms", HEARTBEAT),
                     // The newer protocol refuses transactions that run across a rebalance (KIP-1251).
                     ("group.protocol", "classic"),
                     ("partition.assignment.strategy", "cooperative-sticky"),

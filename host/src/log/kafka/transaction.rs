@@ -21,9 +21,9 @@ use rdkafka::topic_partition_list::TopicPartitionList;
 use super::contexts::Deliveries;
 use super::errors::log_error;
 use super::known::KnownTopics;
-use super::sending::{producer, send_all};
+use super::sending::{producer, send_all, serve};
 use super::verdict::{Fault, Step, Verdict, fault, verdict};
-use super::{KafkaLog, REQUEST_TIMEOUT};
+use super::{KafkaLog, REQUEST_TIMEOUT, members};
 use crate::fail_point::{FailPoint, reach};
 use crate::log::{CommitError, LogError, Outbox, Written};
 
@@ -56,9 +56,12 @@ impl Ending {
 /// A transactional producer that is replaced when need be.
 pub(super) struct Transactions {
     log: KafkaLog,
+    group: String,
     id: String,
     producer: BaseProducer<Deliveries>,
     known: KnownTopics,
+    /// The group's members know of this one.
+    noted: bool,
     /// No transaction may be begun with this producer.
     worn: bool,
     /// Somebody has called for the same id, or the broker has ended a transaction of ours.
@@ -80,12 +83,14 @@ pub(super) fn owner_of(log: &KafkaLog, id: &str) -> Result<BaseProducer<Deliveri
 }
 
 impl Transactions {
-    pub(super) fn new(log: &KafkaLog, id: &str) -> Result<Self, LogError> {
+    pub(super) fn new(log: &KafkaLog, group: &str, id: &str) -> Result<Self, LogError> {
         Ok(Self {
             log: log.clone(),
+            group: group.to_owned(),
             id: id.to_owned(),
             producer: owner_of(log, id)?,
             known: KnownTopics::default(),
+            noted: false,
             worn: false,
             fenced: false,
         })
@@ -96,14 +101,14 @@ impl Transactions {
         self.fenced
     }
 
-    /// Commits records and offsets. `offsets` may be empty.
+    /// Commits records and offsets. `offsets` may be empty. Called by a member that its group takes for one.
     pub(super) fn commit(
         &mut self,
         outbox: &Outbox,
         offsets: &TopicPartitionList,
         group: &ConsumerGroupMetadata,
     ) -> Result<Written, CommitError> {
-        self.renew()
+        self.prepare()
             .and_then(|()| self.known.check(outbox, self.producer.client()))
             .map_err(|error| before_anything(&error))?;
         let deadline = Instant::now() + COMMIT_TIMEOUT;
@@ -128,8 +133,13 @@ impl Transactions {
         Ok(written)
     }
 
-    /// Replaces the producer if it is worn.
-    fn renew(&mut self) -> Result<(), LogError> {
+    /// Replaces the producer if it is worn, and notes the member before its first transaction. Not earlier: who is noted and
+    /// is not seen in the group is held for dead.
+    fn prepare(&mut self) -> Result<(), LogError> {
+        if !self.noted {
+            members::note(&self.log, &self.group, &self.id)?;
+            self.noted = true;
+        }
         if self.worn {
             tracing::info!(
                 id = self.id,
@@ -169,8 +179,8 @@ impl Transactions {
     ) -> Result<(), CommitError> {
         let begun = Instant::now();
         let ended = self.step(step, deadline, call);
-        // Errors that came before the answer are told before it.
-        self.producer.poll(Duration::ZERO);
+        // What broke before the answer came is waiting to be told.
+        serve(&self.producer);
         let ending = Ending {
             broken: self.producer.context().has_broken(),
             repeated: !matches!(ended, Ok(false)),
