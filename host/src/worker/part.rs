@@ -102,7 +102,8 @@ impl Part<'_> {
         }
         for row in &late {
             let record = row.record as usize;
-            self.writing.late(self.outbox, batch, record, row.window, row.watermark);
+            self.writing
+                .late(self.outbox, batch, record, row.window, row.watermark);
         }
         Ok(Outcome {
             counts: Counts {
@@ -160,7 +161,9 @@ impl Part<'_> {
                 }
             }
         }
-        let whole = whole.iter().map(|(window, key, bytes)| (*window, *key, bytes.as_slice()));
+        let whole = whole
+            .iter()
+            .map(|(window, key, bytes)| (*window, *key, bytes.as_slice()));
         partials.extend(whole);
         // Before the watermarks: partials of a commit stand before the watermarks that they were made under.
         let refused = windows.merge(&partials, contents)?;
