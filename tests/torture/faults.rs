@@ -95,9 +95,13 @@ impl<'a> Torturer<'a> {
             if !has_recovered {
                 return;
             }
+            let begin = Instant::now();
             let bit = self.suffer(fault);
             self.report.note(fault, bit);
             has_recovered = self.recover(&fault.name());
+            let (kind, name, took) = (self.job.kind.name(), fault.name(), begin.elapsed());
+            let failed = if bit { "" } else { ": did not bite" };
+            println!("  {kind:9} {:5.1} s  {name}{failed}", took.as_secs_f64());
         }
     }
 
@@ -199,7 +203,7 @@ impl<'a> Torturer<'a> {
     }
 
     fn killed_at(&mut self, point: Point) -> bool {
-        let nth = self.rng.random_range(1..20);
+        let nth = self.rng.random_range(1..12);
         self.put_down(self.primary);
         let before = self.killed_itself;
         self.start_host(self.primary, Some((point, nth)));

@@ -12,6 +12,7 @@ use millstream::time::Timestamp;
 use serde::Deserialize;
 
 use crate::plan::Round;
+use crate::watch::{number_in, read_to_end, rows};
 
 /// How often clicks are written.
 const TICK: Duration = Duration::from_millis(20);
@@ -21,12 +22,20 @@ const MOST: u64 = 5_000;
 /// A window, and the country where there is a result for each.
 pub(crate) type ResultKey = (i64, Option<String>);
 
-/// What is right, as far as clicks have been written.
+/// The name of the header in which a click has its number.
+const NUMBER: &str = "number";
+
+/// What is right of the clicks that stand in the topic.
 pub(crate) struct Answer {
     oracle: Oracle,
     window: i64,
-    /// The people of each window and country who were not late, by what the generator knows of each click.
+    disorder: i64,
+    /// The latest event time in each partition so far.
+    latest: BTreeMap<i32, i64>,
+    /// The people of each window and country who were not late.
     people: BTreeMap<(i64, String), HashSet<u32>>,
+    /// How many clicks stand in the topic more than once.
+    pub(crate) repeated: u64,
 }
 
 #[derive(Deserialize)]
@@ -40,25 +49,52 @@ impl Answer {
         Self {
             oracle: Oracle::new(clicks.window, clicks.disorder, clicks.partitions).unwrap(),
             window: i64::try_from(clicks.window.as_millis()).unwrap(),
+            disorder: i64::try_from(clicks.disorder.as_millis()).unwrap(),
+            latest: BTreeMap::new(),
             people: BTreeMap::new(),
+            repeated: 0,
         }
+    }
+
+    /// The answer for what stands in the topic once `written` clicks have been written to it. That need not be the clicks
+    /// once each: a broker that was killed forgets which of the batches under way it had taken, and the harness's own
+    /// writer may then write some again. For a pipeline these are rows like any other.
+    pub(crate) fn of_topic(round: &Round, log: &KafkaLog, topic: &str, written: u64) -> Self {
+        let clicks = Clicks::new(round.clicks.clone()).unwrap();
+        let clicks: Vec<Click> = clicks.take(usize::try_from(written).unwrap()).collect();
+        let mut stand = BTreeMap::new();
+        read_to_end(log, topic, |fetched| {
+            for (batch, row) in rows(fetched) {
+                let at = (batch.partition().partition, batch.offset(row));
+                let number = number_in(batch, row, NUMBER).unwrap();
+                stand.insert(at, usize::try_from(number).unwrap());
+            }
+        });
+        let mut answer = Answer::new(round);
+        let mut has_come = vec![false; clicks.len()];
+        for number in stand.into_values() {
+            answer.repeated += u64::from(has_come[number]);
+            has_come[number] = true;
+            answer.observe(&clicks[number]);
+        }
+        assert!(!has_come.contains(&false), "the harness lost a click");
+        answer
     }
 
     fn observe(&mut self, click: &Click) {
         self.oracle.observe(click);
-        if let Truth::Visit {
-            user,
-            event_time,
-            late: false,
-        } = click.truth
-        {
-            let start = event_time.div_euclid(self.window) * self.window;
+        let (Truth::Visit { event_time, .. } | Truth::Bot { event_time }) = click.truth else {
+            return;
+        };
+        let start = event_time.div_euclid(self.window) * self.window;
+        let latest = self.latest.entry(click.partition).or_insert(i64::MIN);
+        let is_late = start + self.window <= latest.saturating_sub(self.disorder);
+        *latest = event_time.max(*latest);
+        if let (Truth::Visit { user, .. }, false) = (click.truth, is_late) {
             let value = click.value.as_deref().unwrap();
             let Country { country } = serde_json::from_slice(value).unwrap();
-            self.people
-                .entry((start, country))
-                .or_default()
-                .insert(user);
+            let people = self.people.entry((start, country)).or_default();
+            people.insert(user);
         }
     }
 
@@ -91,8 +127,8 @@ impl Answer {
         results
     }
 
-    /// Where malformed and late rows stand, by partition and offset: the topic holds nothing else, and is not written in
-    /// transactions.
+    /// Where malformed and late rows stand, by partition and offset: the topic holds nothing but clicks, and is not written
+    /// in transactions.
     pub(crate) fn dead_and_late(&self) -> [Vec<(i32, i64)>; 2] {
         let expected = self.oracle.expected();
         [expected.malformed_rows, expected.late_rows].map(|rows| {
@@ -103,7 +139,7 @@ impl Answer {
         })
     }
 
-    /// How many clicks there are.
+    /// How many clicks stand in the topic.
     pub(crate) fn rows(&self) -> u64 {
         self.oracle.expected().rows
     }
@@ -122,9 +158,8 @@ pub(crate) struct Feed<'a> {
 impl Feed<'_> {
     /// Writes at the round's pace until it is told that it is enough, and then what is left of the round's number at once.
     ///
-    /// While the broker is away the writer waits inside librdkafka, which tries again and writes nothing twice.
-    pub(crate) fn write(self, log: &KafkaLog) -> Answer {
-        let mut answer = Answer::new(self.round);
+    /// While the broker is away the writer waits inside librdkafka, which tries again. Returns how many clicks it has written.
+    pub(crate) fn write(self, log: &KafkaLog) -> u64 {
         let mut clicks = Clicks::new(self.round.clicks.clone()).unwrap();
         let topic: Arc<str> = self.topic.into();
         let mut writer = log.writer().unwrap();
@@ -138,23 +173,21 @@ impl Feed<'_> {
                 due(self.round.pace, begin.elapsed())
             };
             outbox.clear();
-            for click in clicks
-                .by_ref()
-                .take(due.saturating_sub(written).min(MOST) as usize)
-            {
-                answer.observe(&click);
+            let count = due.saturating_sub(written).min(MOST);
+            for (number, click) in (written..written + count).zip(clicks.by_ref()) {
+                let number = number.to_string();
                 let parts = RecordParts {
                     partition: Some(click.partition),
                     timestamp: Timestamp(click.timestamp),
                     key: Some(&click.key),
                     value: click.value.as_deref(),
-                    headers: &[],
+                    headers: &[(NUMBER, number.as_bytes())],
                 };
                 outbox.push(&topic, parts);
             }
             if outbox.is_empty() {
                 if self.enough.load(Ordering::Relaxed) && written >= self.round.events {
-                    return answer;
+                    return written;
                 }
                 std::thread::park_timeout(TICK);
             } else {

@@ -28,8 +28,10 @@ pub(crate) struct Report {
     pub(crate) committed_records: u64,
     /// Ends of a host that nobody had asked for, by how it ended.
     pub(crate) own_ends: BTreeMap<String, u64>,
-    /// Clicks written.
+    /// Clicks in the topic.
     pub(crate) rows: u64,
+    /// Those of them that stand in the topic once more, by the harness's own writer.
+    pub(crate) repeated: u64,
     /// How often a group said where it stands.
     pub(crate) offsets_asked: u64,
     pub(crate) verdict: Verdict,
@@ -72,6 +74,7 @@ impl Report {
         self.aborted_records += other.aborted_records;
         self.committed_records += other.committed_records;
         self.rows += other.rows;
+        self.repeated += other.repeated;
         self.offsets_asked += other.offsets_asked;
         self.verdict.add(other.verdict);
         self.slowest_recovery = self.slowest_recovery.max(other.slowest_recovery);
@@ -151,7 +154,8 @@ impl fmt::Display for Report {
         let recovery = format!("{:.1} s", self.slowest_recovery.as_secs_f64());
         line(f, "slowest recovery", &recovery)?;
         writeln!(f, "what came of it")?;
-        line(f, "clicks written", &self.rows.to_string())?;
+        let rows = format!("{}, {} of them repeated", self.rows, self.repeated);
+        line(f, "clicks in the topic", &rows)?;
         line(f, "offsets looked at", &self.offsets_asked.to_string())?;
         for (name, tally) in self.verdict.tallies() {
             let value = format!(

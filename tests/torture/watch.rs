@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use millstream::log::kafka::{KafkaLog, KafkaReader};
-use millstream::log::{Fetched, Log, Reader, TopicPartition};
+use millstream::log::{Fetched, Log, Reader, RecordBatch, TopicPartition};
 
 use crate::job::Job;
 use crate::plan::PARTITIONS;
@@ -132,15 +132,10 @@ impl Watch {
     /// Reads all of it once more, from the start to the end.
     pub(crate) fn read_again(&self) -> Seen {
         let mut seen = Seen::default();
-        let mut fetched = Fetched::new();
-        let begin = Instant::now();
-        for (index, reader) in self.readers().iter_mut().enumerate() {
-            let partitions = self.log.bounds(self.topics()[index]).unwrap().len();
-            while reader.at_end().len() < partitions {
-                reader.poll(&mut fetched, WAIT).unwrap();
-                take(&fetched, seen.topics()[index]);
-                assert!(begin.elapsed() < TO_THE_END, "a topic has no end");
-            }
+        for (topic, records) in self.topics().into_iter().zip(seen.topics()) {
+            read_to_end(&self.log, topic, |fetched| {
+                self.wrong().extend(take(fetched, records));
+            });
         }
         seen
     }
@@ -182,30 +177,49 @@ impl Watch {
     }
 }
 
+/// Reads a topic from its start to the end.
+pub(crate) fn read_to_end(log: &KafkaLog, topic: &str, mut each: impl FnMut(&Fetched)) {
+    let partitions = log.bounds(topic).unwrap().len();
+    let mut reader = log.reader(topic, &[]).unwrap();
+    let mut fetched = Fetched::new();
+    let begin = Instant::now();
+    while reader.at_end().len() < partitions {
+        reader.poll(&mut fetched, WAIT).unwrap();
+        each(&fetched);
+        assert!(begin.elapsed() < TO_THE_END, "{topic} has no end");
+    }
+}
+
+/// All records that were fetched, by their batch and row.
+pub(crate) fn rows(fetched: &Fetched) -> impl Iterator<Item = (&RecordBatch, usize)> {
+    let batches = fetched.batches();
+    batches.flat_map(|batch| (0..batch.len()).map(move |row| (batch, row)))
+}
+
+/// The number in a header.
+pub(crate) fn number_in(batch: &RecordBatch, row: usize, name: &str) -> Option<i64> {
+    let header = batch.headers(row).find(|header| header.name == name)?;
+    std::str::from_utf8(header.value).ok()?.parse().ok()
+}
+
 /// Takes records in. A reader may hand one out again, if the broker was away; it is the same record then. Returns what is
 /// wrong otherwise.
 fn take(fetched: &Fetched, records: &mut Records) -> Vec<String> {
     let mut wrong = Vec::new();
-    for batch in fetched.batches() {
-        for row in 0..batch.len() {
-            let at = (batch.partition().partition, batch.offset(row).0);
-            let number = |wanted: &str| {
-                let mut headers = batch.headers(row);
-                let header = headers.find(|header| header.name == wanted)?;
-                std::str::from_utf8(header.value).ok()?.parse::<i64>().ok()
-            };
-            let partition = number("millstream.partition").and_then(|it| i32::try_from(it).ok());
-            let record = Record {
-                value: batch.value(row).map(<[u8]>::to_vec),
-                origin: partition.zip(number("millstream.offset")),
-            };
-            match records.insert(at, record.clone()) {
-                Some(before) if before != record => {
-                    let topic = &batch.partition().topic;
-                    wrong.push(format!("{topic}: the record at {at:?} has changed"));
-                }
-                _ => {}
+    for (batch, row) in rows(fetched) {
+        let at = (batch.partition().partition, batch.offset(row).0);
+        let number = |name| number_in(batch, row, name);
+        let partition = number("millstream.partition").and_then(|it| i32::try_from(it).ok());
+        let record = Record {
+            value: batch.value(row).map(<[u8]>::to_vec),
+            origin: partition.zip(number("millstream.offset")),
+        };
+        match records.insert(at, record.clone()) {
+            Some(before) if before != record => {
+                let topic = &batch.partition().topic;
+                wrong.push(format!("{topic}: the record at {at:?} has changed"));
             }
+            _ => {}
         }
     }
     wrong
