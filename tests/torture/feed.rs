@@ -57,8 +57,8 @@ impl Answer {
     }
 
     /// The answer for what stands in the topic once `written` clicks have been written to it. That need not be the clicks
-    /// once each: a broker that was killed forgets which of the batches under way it had taken, and the harness's own
-    /// writer may then write some again. For a pipeline these are rows like any other.
+    /// once each: when the broker is killed, the harness's own writer, which uses no transactions, may write some once
+    /// more. For a pipeline these are rows like any other.
     pub(crate) fn of_topic(round: &Round, log: &KafkaLog, topic: &str, written: u64) -> Self {
         let clicks = Clicks::new(round.clicks.clone()).unwrap();
         let clicks: Vec<Click> = clicks.take(usize::try_from(written).unwrap()).collect();
