@@ -155,7 +155,11 @@ fn the_main_job<L: Log>(log: &L, partitions: i32, workers: usize) -> Topics {
 
 fn on_the_embedded_log(partitions: i32, workers: usize) {
     let folder = tempfile::tempdir().unwrap();
-    the_main_job(&EmbeddedLog::open(folder.path()).unwrap(), partitions, workers);
+    the_main_job(
+        &EmbeddedLog::open(folder.path()).unwrap(),
+        partitions,
+        workers,
+    );
 }
 
 #[test]

@@ -291,7 +291,7 @@ fn a_pipeline_that_its_state_cannot_follow_is_refused_with_what_differs() {
     let job = Job::new("embedded = \"log\"");
     let folder = job.folder.path().join("log");
     let log = EmbeddedLog::open(&folder).unwrap();
-    create(&log, &job.clicks, 2, &[]);
+    create(&log, &job.clicks, 4, &[]);
     clicks(&log, &job.clicks, 2_000);
     drop(log);
     let mut running = job.start(&[]);

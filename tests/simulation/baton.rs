@@ -80,7 +80,12 @@ pub(crate) struct State {
 
 impl World {
     /// A world with nobody in it but the director, which has the baton.
-    pub(crate) fn new(seed: u64, broker: Broker, mutation: Option<Mutation>, is_traced: bool) -> Self {
+    pub(crate) fn new(
+        seed: u64,
+        broker: Broker,
+        mutation: Option<Mutation>,
+        is_traced: bool,
+    ) -> Self {
         let director = Actor {
             name: "director".to_owned(),
             thread: Some(std::thread::current()),
@@ -232,7 +237,9 @@ impl State {
         self.now += u64::from(self.rng.next_u32() % 3);
         if self.steps > MOST_STEPS {
             let now = self.now;
-            self.failed.get_or_insert_with(|| format!("after {now} ms and {MOST_STEPS} steps no end is in sight"));
+            self.failed.get_or_insert_with(|| {
+                format!("after {now} ms and {MOST_STEPS} steps no end is in sight")
+            });
         }
         if self.failed.is_some() {
             // The director ends the run; those whom it kills get the baton from it.
@@ -240,14 +247,18 @@ impl State {
         }
         self.broker.keep_house(self.now);
         loop {
-            let is_ready = |actor: &Actor| actor.end.is_none() && actor.wake.max(actor.frozen_until) <= self.now;
+            let is_ready = |actor: &Actor| {
+                actor.end.is_none() && actor.wake.max(actor.frozen_until) <= self.now
+            };
             if let Some(me) = me
                 && is_ready(&self.actors[me])
                 && self.rng.next_u32() % 8 < 5
             {
                 return self.chosen(me);
             }
-            let ready: Vec<Id> = (0..self.actors.len()).filter(|id| is_ready(&self.actors[*id])).collect();
+            let ready: Vec<Id> = (0..self.actors.len())
+                .filter(|id| is_ready(&self.actors[*id]))
+                .collect();
             if !ready.is_empty() {
                 let next = ready[self.rng.random_range(0..ready.len())];
                 return self.chosen(next);

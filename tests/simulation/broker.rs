@@ -81,13 +81,17 @@ impl Broker {
 
     /// What happens by itself as time goes on.
     pub(crate) fn keep_house(&mut self, now: u64) {
-        let (gone, dead) = std::mem::take(&mut self.dead).into_iter().partition(|dead| dead.until <= now);
+        let (gone, dead) = std::mem::take(&mut self.dead)
+            .into_iter()
+            .partition(|dead| dead.until <= now);
         self.dead = dead;
         for dead in gone {
             self.left(dead.who);
             drop(dead.session);
         }
-        let (late, silent) = std::mem::take(&mut self.silent).into_iter().partition(|silent| silent.until <= now);
+        let (late, silent) = std::mem::take(&mut self.silent)
+            .into_iter()
+            .partition(|silent| silent.until <= now);
         self.silent = silent;
         for Silent { who, name, .. } in late {
             if self.members.get(&name) == Some(&who) {
@@ -111,7 +115,11 @@ impl Broker {
     ///
     /// # Errors
     /// If one of them is another's.
-    pub(crate) fn assigned(&mut self, who: Id, partitions: &[TopicPartition]) -> Result<(), String> {
+    pub(crate) fn assigned(
+        &mut self,
+        who: Id,
+        partitions: &[TopicPartition],
+    ) -> Result<(), String> {
         for at in partitions {
             match self.owners.insert(at.clone(), who) {
                 Some(other) if other != who => {
@@ -126,18 +134,22 @@ impl Broker {
     /// Takes note that partitions are being read.
     pub(crate) fn begun(&mut self, who: Id, from: &[(TopicPartition, Offset)], now: u64) {
         self.changed_at = now;
-        self.readers.extend(from.iter().map(|(at, _)| (at.clone(), who)));
+        self.readers
+            .extend(from.iter().map(|(at, _)| (at.clone(), who)));
     }
 
     /// Who has a partition, and reads it.
     pub(crate) fn reader(&self, at: &TopicPartition) -> Option<Id> {
         let owner = self.owners.get(at);
-        owner.filter(|owner| self.readers.get(at) == Some(owner)).copied()
+        owner
+            .filter(|owner| self.readers.get(at) == Some(owner))
+            .copied()
     }
 
     /// Takes note that partitions were given up.
     pub(crate) fn released(&mut self, who: Id, partitions: &[TopicPartition]) {
-        self.owners.retain(|at, owner| *owner != who || !partitions.contains(at));
+        self.owners
+            .retain(|at, owner| *owner != who || !partitions.contains(at));
     }
 
     /// Takes note that a worker has none any more.
@@ -158,7 +170,10 @@ impl Broker {
 
     /// A worker stands still from now on.
     pub(crate) fn fell_silent(&mut self, who: Id, now: u64) {
-        let name = self.members.iter().find_map(|(name, member)| (*member == who).then(|| name.clone()));
+        let name = self
+            .members
+            .iter()
+            .find_map(|(name, member)| (*member == who).then(|| name.clone()));
         if let Some(name) = name {
             let until = now + SESSION_TIMEOUT;
             self.silent.push(Silent { who, name, until });
@@ -200,7 +215,11 @@ impl Broker {
 
     /// Where readers of committed records come to an end in a partition, if something is undecided there.
     pub(crate) fn hidden_from(&self, at: &TopicPartition) -> Option<Offset> {
-        self.undecided.iter().filter_map(|undecided| undecided.hidden.get(at)).min().copied()
+        self.undecided
+            .iter()
+            .filter_map(|undecided| undecided.hidden.get(at))
+            .min()
+            .copied()
     }
 
     /// Bounds as readers of committed records see them.
@@ -219,10 +238,15 @@ impl Broker {
     /// # Errors
     /// [`LogError::Unavailable`] if there is one.
     pub(crate) fn check_decided(&self, of: &[TopicPartition]) -> Result<(), LogError> {
-        let undecided = self.undecided.iter().flat_map(|undecided| undecided.before.keys());
+        let undecided = self
+            .undecided
+            .iter()
+            .flat_map(|undecided| undecided.before.keys());
         match undecided.into_iter().find(|at| of.contains(at)) {
             None => Ok(()),
-            Some(at) => Err(LogError::Unavailable(format!("the offset of {at} is undecided"))),
+            Some(at) => Err(LogError::Unavailable(format!(
+                "the offset of {at} is undecided"
+            ))),
         }
     }
 
@@ -242,7 +266,13 @@ impl Broker {
     ///
     /// # Errors
     /// If it went back, or was not its committer's to make.
-    pub(crate) fn committed(&mut self, who: Id, outbox: &Outbox, offsets: &[GroupOffset], now: u64) -> Result<(), String> {
+    pub(crate) fn committed(
+        &mut self,
+        who: Id,
+        outbox: &Outbox,
+        offsets: &[GroupOffset],
+        now: u64,
+    ) -> Result<(), String> {
         self.changed_at = now;
         for record in outbox.records() {
             *self.ledger.entry(record.topic().to_owned()).or_default() += 1;
@@ -250,11 +280,15 @@ impl Broker {
         for GroupOffset { at, offset, .. } in offsets {
             if self.owners.get(at) != Some(&who) {
                 let owner = self.owners.get(at);
-                return Err(format!("{who} committed for {at}, which belongs to {owner:?}"));
+                return Err(format!(
+                    "{who} committed for {at}, which belongs to {owner:?}"
+                ));
             }
             let before = self.reached.insert(at.clone(), *offset);
             if let Some(before) = before.filter(|before| before > offset) {
-                return Err(format!("the offset of {at} went back from {before} to {offset}"));
+                return Err(format!(
+                    "the offset of {at} went back from {before} to {offset}"
+                ));
             }
         }
         Ok(())
@@ -267,12 +301,17 @@ impl Broker {
     pub(crate) fn balance(&self, source: &str) -> Result<(), String> {
         let topics = self.log.topics().map_err(|error| error.to_string())?;
         for topic in topics.iter().filter(|topic| topic.name != source) {
-            let bounds = self.log.bounds(&topic.name).map_err(|error| error.to_string())?;
+            let bounds = self
+                .log
+                .bounds(&topic.name)
+                .map_err(|error| error.to_string())?;
             let held: i64 = bounds.iter().map(|bounds| bounds.end.0).sum();
             let entered = self.ledger.get(&topic.name).copied().unwrap_or_default();
             if held != entered {
                 let name = &topic.name;
-                return Err(format!("topic {name} holds {held} records, of which {entered} were committed"));
+                return Err(format!(
+                    "topic {name} holds {held} records, of which {entered} were committed"
+                ));
             }
         }
         Ok(())

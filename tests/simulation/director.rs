@@ -46,7 +46,12 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
     let scenario = Scenario::of(seed);
     let log = EmbeddedLog::in_memory();
     create(&log, SOURCE, scenario.partitions, &[]);
-    let world = World::new(scenario.schedule, Broker::new(log.clone()), mutation, is_traced);
+    let world = World::new(
+        scenario.schedule,
+        Broker::new(log.clone()),
+        mutation,
+        is_traced,
+    );
     world.with(|state| {
         state.odds = scenario.odds.clone();
         state.tally = scenario.tally.clone();
@@ -68,7 +73,12 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
             world: Arc::clone(&world),
             log: log.clone(),
             scenario: &scenario,
-            members: (0..MEMBERS).map(|number| Member { disk: number, restart_at: None }).collect(),
+            members: (0..MEMBERS)
+                .map(|number| Member {
+                    disk: number,
+                    restart_at: None,
+                })
+                .collect(),
             running: Vec::new(),
             is_calm: false,
             next_chunk: 0,
@@ -163,7 +173,8 @@ impl<'s> Director<'s, '_> {
         let last = self.scenario.last_workers;
         for member in self.members.iter_mut().skip(last) {
             if member.restart_at.take().is_some() {
-                self.world.with(|state| state.tally.count(Fault::NeverCameBack));
+                self.world
+                    .with(|state| state.tally.count(Fault::NeverCameBack));
             }
         }
         let begun = self.now();
@@ -233,7 +244,8 @@ impl<'s> Director<'s, '_> {
             });
         }
         if self.happens(0.05) {
-            self.world.with(|state| state.disks.iter_mut().for_each(Disk::keep));
+            self.world
+                .with(|state| state.disks.iter_mut().for_each(Disk::keep));
         }
     }
 
@@ -289,8 +301,16 @@ impl<'s> Director<'s, '_> {
             }
             suffers
         });
-        let id = self.world.enter(format!("m{member}.{}", self.world.with(|state| state.actors.len())));
-        self.world.note(id, || format!("starts on disk {disk}{}", if suffers { ", which has suffered" } else { "" }));
+        let id = self.world.enter(format!(
+            "m{member}.{}",
+            self.world.with(|state| state.actors.len())
+        ));
+        self.world.note(id, || {
+            format!(
+                "starts on disk {disk}{}",
+                if suffers { ", which has suffered" } else { "" }
+            )
+        });
         let log = SimLog {
             world: Arc::clone(&self.world),
             me: id,
@@ -323,7 +343,16 @@ impl<'s> Director<'s, '_> {
             };
             let progress = Arc::new(Progress::new());
             let life = || {
-                let worker = Worker::new(pipeline, engine(), log, clock, stores, identity, progress, told);
+                let worker = Worker::new(
+                    pipeline,
+                    engine(),
+                    log,
+                    clock,
+                    stores,
+                    identity,
+                    progress,
+                    told,
+                );
                 worker.run()
             };
             let end = match catch_unwind(AssertUnwindSafe(life)) {
@@ -346,7 +375,8 @@ impl<'s> Director<'s, '_> {
 
     /// Sees who has ended, and what follows from how it did.
     fn reap(&mut self) {
-        let ended = |running: &Running<'_>| self.world.with(|state| state.actors[running.id].end.take());
+        let ended =
+            |running: &Running<'_>| self.world.with(|state| state.actors[running.id].end.take());
         let mut over = Vec::new();
         for at in (0..self.running.len()).rev() {
             if let Some(end) = ended(&self.running[at]) {
@@ -356,11 +386,14 @@ impl<'s> Director<'s, '_> {
         for (running, end) in over {
             // It has nothing left to do but to return.
             _ = running.thread.join();
-            self.world.with(|state| state.actors[running.id].end = Some(End::Stopped));
+            self.world
+                .with(|state| state.actors[running.id].end = Some(End::Stopped));
             let is_fenced = matches!(&end, End::Failed(WorkerError::Fenced(_)));
             match end {
                 End::Failed(WorkerError::Fenced(_)) if running.is_doubled => {}
-                End::Failed(WorkerError::Plugin { .. }) if prepared(self.scenario.kind_number).calm.is_some() && !self.is_calm => {
+                End::Failed(WorkerError::Plugin { .. })
+                    if prepared(self.scenario.kind_number).calm.is_some() && !self.is_calm =>
+                {
                     self.world.with(|state| state.tally.count(Fault::Trap));
                     self.is_calm = true;
                 }
@@ -368,9 +401,18 @@ impl<'s> Director<'s, '_> {
                 End::Failed(WorkerError::Plugin { .. }) if self.is_calm => {}
                 End::Failed(error) => {
                     let member = running.member;
+<<<<<<< HEAD
                     self.world.fail(format!("worker m{member} ended: {error}"));
                 }
                 End::Panicked(what) => self.world.fail(format!("worker m{} panicked: {what}", running.member)),
+=======
+                    self.world
+                        .fail(|| format!("worker m{member} ended: {error}"));
+                }
+                End::Panicked(what) => self
+                    .world
+                    .fail(|| format!("worker m{} panicked: {what}", running.member)),
+>>>>>>> worker
                 End::Stopped | End::Crashed => {}
             }
             if !is_fenced && !self.runs(running.member) {
@@ -393,7 +435,12 @@ impl<'s> Director<'s, '_> {
                 self.start(member);
             }
         }
-        if self.running.is_empty() && self.members.iter().all(|member| member.restart_at.is_none()) {
+        if self.running.is_empty()
+            && self
+                .members
+                .iter()
+                .all(|member| member.restart_at.is_none())
+        {
             self.start(0);
         }
     }
@@ -401,7 +448,8 @@ impl<'s> Director<'s, '_> {
     fn write_chunk(&mut self) {
         let (_, events) = &self.scenario.chunks[self.next_chunk];
         self.next_chunk += 1;
-        self.world.note(DIRECTOR, || format!("writes {} events", events.len()));
+        self.world
+            .note(DIRECTOR, || format!("writes {} events", events.len()));
         let at = written_at(self.now());
         let records = events.iter().map(|event| {
             let key = event.key.as_ref().map(|key| key.clone().into_bytes());
@@ -422,17 +470,25 @@ impl<'s> Director<'s, '_> {
     fn behind(&self) -> Vec<String> {
         let mut behind = Vec::new();
         for topic in [SOURCE, REPARTITION] {
-            let Ok(bounds) = self.log.bounds(topic) else { continue };
+            let Ok(bounds) = self.log.bounds(topic) else {
+                continue;
+            };
             for (partition, bounds) in (0..).zip(bounds) {
                 let at = TopicPartition::new(topic, partition);
-                let committed = self.log.group_offsets(GROUP, std::slice::from_ref(&at)).unwrap();
+                let committed = self
+                    .log
+                    .group_offsets(GROUP, std::slice::from_ref(&at))
+                    .unwrap();
                 let committed = committed.first().map(|offset| offset.offset);
                 let is_read = self.world.with(|state| {
                     let reader = state.broker.reader(&at).map(|reader| &state.actors[reader]);
                     reader.is_some_and(|it| it.end.is_none() && it.frozen_until + QUIET < state.now)
                 });
                 if committed != Some(bounds.end) || !is_read {
-                    behind.push(format!("{at} at {committed:?} of {}, read: {is_read}", bounds.end));
+                    behind.push(format!(
+                        "{at} at {committed:?} of {}, read: {is_read}",
+                        bounds.end
+                    ));
                 }
             }
         }
@@ -472,6 +528,10 @@ impl<'s> Director<'s, '_> {
 /// What a panic said.
 fn text(payload: &(dyn std::any::Any + Send)) -> String {
     let text = payload.downcast_ref::<String>().cloned();
-    text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned()))
-        .unwrap_or_else(|| "something that is not a text".to_owned())
+    text.or_else(|| {
+        payload
+            .downcast_ref::<&str>()
+            .map(|text| (*text).to_owned())
+    })
+    .unwrap_or_else(|| "something that is not a text".to_owned())
 }

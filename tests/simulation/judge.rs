@@ -45,12 +45,20 @@ fn results(function: Function, expected: &Expected, written: &[Record]) -> Resul
     let mut found: BTreeMap<(i64, String), Vec<(i64, Vec<String>)>> = BTreeMap::new();
     for record in written {
         let json = record.json();
-        let start = json["window_start_ms"].as_i64().ok_or("a result without a window")?;
+        let start = json["window_start_ms"]
+            .as_i64()
+            .ok_or("a result without a window")?;
         let key = json["key"].as_str().unwrap_or_default().to_owned();
-        let revision = json["revision"].as_i64().ok_or("a result without a revision")?;
+        let revision = json["revision"]
+            .as_i64()
+            .ok_or("a result without a revision")?;
         let text = match function {
             Function::Visitors | Function::VisitorsByRows => json["unique_visitors"].to_string(),
-            Function::Pages => format!("{}={}", json["page"].as_str().unwrap_or_default(), json["views"]),
+            Function::Pages => format!(
+                "{}={}",
+                json["page"].as_str().unwrap_or_default(),
+                json["views"]
+            ),
             Function::Sum => json["sum"].to_string(),
             Function::Transcript => json["text"].as_str().unwrap_or_default().to_owned(),
         };
@@ -65,10 +73,16 @@ fn results(function: Function, expected: &Expected, written: &[Record]) -> Resul
         let Some(mut revisions) = found.remove(&(*start, key.clone())) else {
             return Err(format!("{at} is lost: it should be {wanted:?}"));
         };
-        if !revisions.iter().map(|(revision, _)| *revision).eq((0..).take(revisions.len())) {
+        if !revisions
+            .iter()
+            .map(|(revision, _)| *revision)
+            .eq((0..).take(revisions.len()))
+        {
             return Err(format!("{at}: revisions are not in order: {revisions:?}"));
         }
-        let Some((_, rows)) = revisions.last_mut() else { continue };
+        let Some((_, rows)) = revisions.last_mut() else {
+            continue;
+        };
         rows.sort_unstable();
         if rows != wanted {
             return Err(format!("{at} is {rows:?}, and should be {wanted:?}"));
@@ -76,7 +90,9 @@ fn results(function: Function, expected: &Expected, written: &[Record]) -> Resul
     }
     match found.into_iter().next() {
         None => Ok(()),
-        Some(((start, key), rows)) => Err(format!("window {start} of key {key:?} should not have fired: {rows:?}")),
+        Some(((start, key), rows)) => Err(format!(
+            "window {start} of key {key:?} should not have fired: {rows:?}"
+        )),
     }
 }
 
@@ -94,7 +110,9 @@ fn places(what: &str, wanted: &[Place], written: &[Record]) -> Result<(), String
         record.map(|record| record.header("millstream.reason").to_owned())
     };
     let reason = wrong.and_then(reason);
-    Err(format!("{what}: lost {lost:?}, twice {twice:?}, wrong {wrong:?} ({reason:?})"))
+    Err(format!(
+        "{what}: lost {lost:?}, twice {twice:?}, wrong {wrong:?} ({reason:?})"
+    ))
 }
 
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
@@ -104,15 +122,22 @@ fn stores(expected: &Expected, log: &EmbeddedLog, disks: &[Disk]) -> Result<(), 
     let bounds = log.bounds(CHANGELOG).map_err(|error| error.to_string())?;
     for (partition, bounds) in (0..).zip(&bounds) {
         let at = TopicPartition::new(CHANGELOG, partition);
-        let Some((stage, origin)) = origin(log, partition)? else { continue };
+        let Some((stage, origin)) = origin(log, partition)? else {
+            continue;
+        };
         let task = TaskId { stage, partition };
         let mut rebuilt = Entries::new();
         replay(log, &at, origin.base, &mut rebuilt);
         only_open_windows(expected, task, &rebuilt)?;
         for (number, disk) in disks.iter().enumerate() {
-            let position = disk.store.position(task).map_err(|error| error.to_string())?;
+            let position = disk
+                .store
+                .position(task)
+                .map_err(|error| error.to_string())?;
             let is_usable = |next: Offset| (origin.base..=bounds.end).contains(&next);
-            let Some(position) = position.filter(|it| it.lineage == origin.lineage && is_usable(it.next)) else {
+            let Some(position) =
+                position.filter(|it| it.lineage == origin.lineage && is_usable(it.next))
+            else {
                 continue;
             };
             let mut entries = contents(&disk.store, task);
@@ -133,7 +158,9 @@ fn stores(expected: &Expected, log: &EmbeddedLog, disks: &[Disk]) -> Result<(), 
 fn origin(log: &EmbeddedLog, partition: i32) -> Result<Option<(Stage, Origin)>, String> {
     for (topic, stage) in [(REPARTITION, Stage::Final), (SOURCE, Stage::Source)] {
         let at = TopicPartition::new(topic, partition);
-        let Ok(committed) = log.group_offsets(GROUP, &[at]) else { continue };
+        let Ok(committed) = log.group_offsets(GROUP, &[at]) else {
+            continue;
+        };
         for offset in committed {
             let mark = Mark::parse(&offset.metadata).map_err(|error| error.to_string())?;
             if let Some(origin) = mark.state {
@@ -152,7 +179,9 @@ fn only_open_windows(expected: &Expected, task: TaskId, entries: &Entries) -> Re
         if let StateKey::Part { window, .. } = key
             && watermark.is_some_and(|watermark| window.end.0 <= watermark)
         {
-            return Err(format!("{task} still has something of {window}, which has fired"));
+            return Err(format!(
+                "{task} still has something of {window}, which has fired"
+            ));
         }
     }
     Ok(())
@@ -191,6 +220,10 @@ fn contents(store: &MemoryStore, task: TaskId) -> Entries {
 
 /// The first key that one has differently from the other.
 fn keys(one: &Entries, other: &Entries) -> String {
-    let first = one.iter().find(|(key, value)| other.get(*key) != Some(value));
-    first.map_or("nothing".to_owned(), |(key, _)| format!("{:?}", StateKey::decode(key)))
+    let first = one
+        .iter()
+        .find(|(key, value)| other.get(*key) != Some(value));
+    first.map_or("nothing".to_owned(), |(key, _)| {
+        format!("{:?}", StateKey::decode(key))
+    })
 }

@@ -32,14 +32,17 @@ use faults::Tally;
 use mutations::MUTATIONS;
 
 /// How many seeds a test run tries: so many that it takes about a minute.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 5_000;
 /// Runs at the same time, each on threads of its own of which one runs.
 const LANES: usize = 2;
 
 /// A number from the environment.
 fn number(name: &str) -> Option<u64> {
     let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} is {text:?}, which is not a number")))
+    Some(
+        text.parse()
+            .unwrap_or_else(|_| panic!("{name} is {text:?}, which is not a number")),
+    )
 }
 
 fn is_traced() -> bool {
@@ -78,15 +81,27 @@ fn whatever_happens_the_output_is_the_oracles() {
     let steps = steps.into_inner();
     #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
     let rate = count as f64 / took;
-    println!("{count} seeds from {from} in {took:.1} s, {rate:.0} a second, {steps} steps:\n{tally}");
-    assert!(failures.is_empty(), "{} seeds failed:\n{}", failures.len(), failures.join("\n"));
+    println!(
+        "{count} seeds from {from} in {took:.1} s, {rate:.0} a second, {steps} steps:\n{tally}"
+    );
+    assert!(
+        failures.is_empty(),
+        "{} seeds failed:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
     // A proof only if it bit.
     let missing = tally.missing();
-    assert!(count < SEEDS || missing.is_empty(), "in {count} seeds these never happened: {missing:?}");
+    assert!(
+        count < SEEDS || missing.is_empty(),
+        "in {count} seeds these never happened: {missing:?}"
+    );
 }
 
 fn failure(seed: u64, why: &str) -> String {
-    format!("seed {seed}: {why}\n  again, with what happens: MILLSTREAM_SIM_TRACE=1 cargo xtask simulate --seeds 1 --from {seed}")
+    format!(
+        "seed {seed}: {why}\n  again, with what happens: MILLSTREAM_SIM_TRACE=1 cargo xtask simulate --seeds 1 --from {seed}"
+    )
 }
 
 #[test]
@@ -102,8 +117,15 @@ fn the_same_seed_gives_the_same_run() {
 fn each_way_to_break_the_protocol_is_caught() {
     for (mutation, seed) in MUTATIONS {
         let Outcome { verdict, .. } = run(seed, Some(mutation), false);
-        assert!(verdict.is_err(), "{mutation:?} is not caught by seed {seed}");
-        assert_eq!(run(seed, None, false).verdict, Ok(()), "without {mutation:?} seed {seed} is fine");
+        assert!(
+            verdict.is_err(),
+            "{mutation:?} is not caught by seed {seed}"
+        );
+        assert_eq!(
+            run(seed, None, false).verdict,
+            Ok(()),
+            "without {mutation:?} seed {seed} is fine"
+        );
     }
 }
 

@@ -86,13 +86,19 @@ pub(crate) fn rewrite(
             }
             only(outbox, |_| true, true)
         }
-        Mutation::NoTombstones => only(outbox, |record| record.topic() != CHANGELOG || record.value().is_some(), false),
+        Mutation::NoTombstones => only(
+            outbox,
+            |record| record.topic() != CHANGELOG || record.value().is_some(),
+            false,
+        ),
         Mutation::NoDeltas => only(outbox, |record| !is_delta(record), false),
         Mutation::OffsetsOutside => {
             offsets.clear();
             outbox.clone()
         }
-        _ if !outside.is_empty() => only(outbox, |record| !outside.contains(&record.topic()), false),
+        _ if !outside.is_empty() => {
+            only(outbox, |record| !outside.contains(&record.topic()), false)
+        }
         _ => return None,
     };
     Some((outbox, offsets))
@@ -129,7 +135,8 @@ fn outside(mutation: Mutation) -> Vec<&'static str> {
 
 fn is_delta(record: &OutboxRecord<'_>) -> bool {
     let key = record.key().filter(|_| record.topic() == CHANGELOG);
-    let is_delta = |key: StateKey| matches!(key, StateKey::Part { write, .. } if write != Write::BASE);
+    let is_delta =
+        |key: StateKey| matches!(key, StateKey::Part { write, .. } if write != Write::BASE);
     record.value().is_some() && key.is_some_and(|key| StateKey::decode(key).is_ok_and(is_delta))
 }
 
@@ -138,11 +145,15 @@ fn only(outbox: &Outbox, wanted: impl Fn(&OutboxRecord<'_>) -> bool, forget: boo
     let mut some = Outbox::new();
     for record in outbox.records().filter(|record| wanted(record)) {
         let topic: Arc<str> = record.topic().into();
-        let headers: Vec<(&'static str, &[u8])> =
-            record.headers().map(|header| (known(header.name), header.value)).collect();
+        let headers: Vec<(&'static str, &[u8])> = record
+            .headers()
+            .map(|header| (known(header.name), header.value))
+            .collect();
         let mut value = record.value().map(<[u8]>::to_vec);
         let is_state = record.topic() == CHANGELOG
-            && record.key().is_some_and(|key| matches!(StateKey::decode(key), Ok(StateKey::Task)));
+            && record
+                .key()
+                .is_some_and(|key| matches!(StateKey::decode(key), Ok(StateKey::Task)));
         if forget
             && is_state
             && let Some(bytes) = &mut value
@@ -179,5 +190,8 @@ fn known(name: &str) -> &'static str {
         "millstream.window_end",
         "millstream.late_by_ms",
     ];
-    NAMES.into_iter().find(|known| *known == name).unwrap_or("other")
+    NAMES
+        .into_iter()
+        .find(|known| *known == name)
+        .unwrap_or("other")
 }

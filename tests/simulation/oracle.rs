@@ -30,7 +30,9 @@ pub(crate) fn expected(scenario: &Scenario) -> Expected {
     let mut windows: BTreeMap<(i64, String), Rows<'_>> = BTreeMap::new();
     let mut watermarks = Vec::new();
     for partition in 0..scenario.partitions {
-        let events = scenario.events().filter(|event| event.partition == partition);
+        let events = scenario
+            .events()
+            .filter(|event| event.partition == partition);
         let mut latest: Option<i64> = None;
         for (offset, event) in (0..).zip(events) {
             let place = (partition, offset);
@@ -65,14 +67,19 @@ pub(crate) fn expected(scenario: &Scenario) -> Expected {
                 expected.late.push(place);
                 continue;
             }
-            windows.entry((start, key)).or_default().push((partition, event));
+            windows
+                .entry((start, key))
+                .or_default()
+                .push((partition, event));
         }
         watermarks.push(latest.map(|latest| latest - DISORDER));
     }
     if scenario.kind.key != Key::Record {
         // Any partition may have rows of any window: the slowest one counts.
         let lowest = watermarks.iter().copied().min().flatten();
-        watermarks.iter_mut().for_each(|watermark| *watermark = lowest);
+        watermarks
+            .iter_mut()
+            .for_each(|watermark| *watermark = lowest);
     }
     windows.retain(|(start, _), rows| {
         let partition = usize::try_from(rows[0].0).expect("partitions count from 0");
@@ -80,7 +87,10 @@ pub(crate) fn expected(scenario: &Scenario) -> Expected {
     });
     expected.watermarks = watermarks;
     let function = scenario.kind.function;
-    expected.results = windows.into_iter().map(|(at, rows)| (at, results(function, &rows))).collect();
+    expected.results = windows
+        .into_iter()
+        .map(|(at, rows)| (at, results(function, &rows)))
+        .collect();
     expected
 }
 
@@ -100,7 +110,10 @@ fn results(function: Function, rows: &Rows<'_>) -> Vec<String> {
         Function::Pages => {
             let mut views: BTreeMap<u32, u64> = BTreeMap::new();
             clicks().for_each(|(_, page)| *views.entry(page).or_default() += 1);
-            views.into_iter().map(|(page, views)| format!("{}={views}", page_name(page))).collect()
+            views
+                .into_iter()
+                .map(|(page, views)| format!("{}={views}", page_name(page)))
+                .collect()
         }
         Function::Sum => {
             let sum: i64 = rows.iter().map(|(_, event)| event.n).sum();

@@ -214,7 +214,10 @@ impl Kind {
         steps.push(format!(
             "{function}\n{key}\nwindow = {{ tumbling = \"10s\" }}\nlimits = {{ memory = \"{memory}\", call = \"60s\" }}"
         ));
-        let steps: Vec<String> = steps.iter().map(|step| format!("[[step]]\n{step}\n")).collect();
+        let steps: Vec<String> = steps
+            .iter()
+            .map(|step| format!("[[step]]\n{step}\n"))
+            .collect();
         format!(
             r#"
             name = "p"

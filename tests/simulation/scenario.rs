@@ -108,7 +108,11 @@ fn events(rng: &mut ChaCha8Rng, kind: &Kind, partitions: i32, tally: &mut Tally)
     let pages = [3, 40, 400][rng.random_range(0..3)];
     // From many windows of few rows to few windows of many.
     let pace = [6, 30, 100, 500][rng.random_range(0..4)];
-    let (late, malformed, odd) = (rng.random_range(0.0..0.1), rng.random_range(0.0..0.05), rng.random_range(0.0..0.1));
+    let (late, malformed, odd) = (
+        rng.random_range(0.0..0.1),
+        rng.random_range(0.0..0.05),
+        rng.random_range(0.0..0.1),
+    );
     let silent = (partitions > 1 && rng.random_bool(0.05)).then(|| rng.random_range(0..partitions));
     if silent.is_some() {
         tally.count(Fault::SilentPartition);
@@ -126,7 +130,11 @@ fn events(rng: &mut ChaCha8Rng, kind: &Kind, partitions: i32, tally: &mut Tally)
             Key::Record => i32::try_from(user % 11).unwrap() % partitions,
             Key::None | Key::Country => rng.random_range(0..partitions),
         };
-        let back = if rng.random_bool(late) { rng.random_range(0..60_000) } else { rng.random_range(0..DISORDER) };
+        let back = if rng.random_bool(late) {
+            rng.random_range(0..60_000)
+        } else {
+            rng.random_range(0..DISORDER)
+        };
         let country = (!rng.random_bool(odd * 0.3)).then(|| COUNTRIES[rng.random_range(0..5)]);
         let truth = match rng.random_bool(malformed) {
             true => Truth::Malformed,
@@ -186,10 +194,19 @@ fn value(rng: &mut ChaCha8Rng, truth: &Truth, n: i64) -> Option<Vec<u8>> {
         is_poison,
     } = truth
     else {
-        let broken: [Option<&[u8]>; 4] = [None, Some(b""), Some(b"{\"event_time\":17"), Some(b"{\"user_id\":\"u\",\"n\":1}")];
+        let broken: [Option<&[u8]>; 4] = [
+            None,
+            Some(b""),
+            Some(b"{\"event_time\":17"),
+            Some(b"{\"user_id\":\"u\",\"n\":1}"),
+        ];
         return broken[rng.random_range(0..4)].map(<[u8]>::to_vec);
     };
-    let user = if *is_poison { "poison".to_owned() } else { format!("user-{user:05}") };
+    let user = if *is_poison {
+        "poison".to_owned()
+    } else {
+        format!("user-{user:05}")
+    };
     let value = json!({
         "event_time": at,
         "user_id": user,
@@ -208,19 +225,26 @@ pub(crate) fn page_name(page: u32) -> String {
 }
 
 /// Deals events to chunks. A partition may be idle for long: what it has then comes at the very end.
-fn chunks(rng: &mut ChaCha8Rng, events: Vec<Event>, partitions: i32, tally: &mut Tally) -> Vec<(u64, Vec<Event>)> {
+fn chunks(
+    rng: &mut ChaCha8Rng,
+    events: Vec<Event>,
+    partitions: i32,
+    tally: &mut Tally,
+) -> Vec<(u64, Vec<Event>)> {
     let idle = (partitions > 1 && rng.random_bool(0.15)).then(|| rng.random_range(0..partitions));
     if idle.is_some() {
         tally.count(Fault::IdlePartition);
     }
-    let (held, mut events): (Vec<Event>, Vec<Event>) =
-        events.into_iter().partition(|event| Some(event.partition) == idle);
+    let (held, mut events): (Vec<Event>, Vec<Event>) = events
+        .into_iter()
+        .partition(|event| Some(event.partition) == idle);
     let parts = rng.random_range(1..12);
     let size = (events.len() / parts).max(1);
     let mut chunks = Vec::new();
     while !events.is_empty() {
         let rest = events.split_off(size.min(events.len()));
-        let wait = [0, rng.random_range(0..300), rng.random_range(0..2_000)][rng.random_range(0..3)];
+        let wait =
+            [0, rng.random_range(0..300), rng.random_range(0..2_000)][rng.random_range(0..3)];
         chunks.push((wait, std::mem::replace(&mut events, rest)));
     }
     if !held.is_empty() {

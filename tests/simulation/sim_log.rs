@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use millstream::log::embedded::{EmbeddedLog, EmbeddedReader, EmbeddedWriter};
 use millstream::log::{
-    Bounds, Fetched, GroupOffset, Log, LogError, Membership, Offset, Reader, RecordBatch, TopicInfo,
-    TopicPartition, TopicSpec,
+    Bounds, Fetched, GroupOffset, Log, LogError, Membership, Offset, Reader, RecordBatch,
+    TopicInfo, TopicPartition, TopicSpec,
 };
 use millstream::time::Timestamp;
 use rand::RngExt;
@@ -43,7 +43,11 @@ pub(crate) struct SimLog {
 
 impl SimLog {
     /// One call to the log, with all that can happen to it.
-    fn call<T>(&self, call: Call, work: impl FnOnce() -> Result<T, LogError>) -> Result<T, LogError> {
+    fn call<T>(
+        &self,
+        call: Call,
+        work: impl FnOnce() -> Result<T, LogError>,
+    ) -> Result<T, LogError> {
         gate(&self.world, self.me, call)?;
         let result = work();
         self.world.may_crash(self.me, call, When::After);
@@ -84,7 +88,9 @@ impl Log for SimLog {
             let bounds = self.inner.bounds(topic)?;
             let mut bounds = self.world.with(|state| state.broker.bounds(topic, bounds));
             if self.world.mutation == Some(Mutation::UndecidedIgnored) {
-                bounds.iter_mut().for_each(|bounds| bounds.written = bounds.end);
+                bounds
+                    .iter_mut()
+                    .for_each(|bounds| bounds.written = bounds.end);
             }
             Ok(bounds)
         })
@@ -100,7 +106,9 @@ impl Log for SimLog {
 
     fn join(&self, membership: &Membership) -> Result<SimSession, LogError> {
         let session = self.call(Call::Join, || SimSession::join(self, membership));
-        self.world.note(self.me, || format!("joins: {:?}", session.as_ref().map(drop)));
+        self.world.note(self.me, || {
+            format!("joins: {:?}", session.as_ref().map(drop))
+        });
         session
     }
 
@@ -113,7 +121,11 @@ impl Log for SimLog {
 
     fn partition_reader(&self, at: &TopicPartition, from: Offset) -> Result<SimReader, LogError> {
         self.call(Call::Ask, || {
-            let removed = if *at.topic == *CHANGELOG { self.compact(at)? } else { BTreeSet::new() };
+            let removed = if *at.topic == *CHANGELOG {
+                self.compact(at)?
+            } else {
+                BTreeSet::new()
+            };
             let mut reader = SimReader::new(self, self.inner.partition_reader(at, from)?, removed);
             if self.world.mutation == Some(Mutation::RestoreStopsShort) {
                 let end = self.inner.bounds(&at.topic)?[usize::try_from(at.partition).unwrap()].end;
@@ -143,7 +155,11 @@ impl Log for SimLog {
         self.call(Call::Ask, || self.inner.members(group))
     }
 
-    fn group_offsets(&self, group: &str, of: &[TopicPartition]) -> Result<Vec<GroupOffset>, LogError> {
+    fn group_offsets(
+        &self,
+        group: &str,
+        of: &[TopicPartition],
+    ) -> Result<Vec<GroupOffset>, LogError> {
         self.call(Call::Ask, || {
             self.world.with(|state| state.broker.check_decided(of))?;
             self.inner.group_offsets(group, of)
@@ -191,7 +207,12 @@ impl SimLog {
                 if fetched.is_empty() {
                     break;
                 }
-                rows.extend(fetched.batches().flat_map(Row::of).filter(|row| row.offset < up_to));
+                rows.extend(
+                    fetched
+                        .batches()
+                        .flat_map(Row::of)
+                        .filter(|row| row.offset < up_to),
+                );
             }
             self.world.with(|state| {
                 let cleaned = state.broker.cleaned(at);
@@ -202,7 +223,9 @@ impl SimLog {
                 }
             });
         }
-        Ok(self.world.with(|state| state.broker.cleaned(at).removed.clone()))
+        Ok(self
+            .world
+            .with(|state| state.broker.cleaned(at).removed.clone()))
     }
 }
 
@@ -251,7 +274,12 @@ impl Row {
 
     /// Hands it out.
     pub(crate) fn push_to(&self, batch: &mut RecordBatch) {
-        batch.push(self.offset, self.timestamp, self.key.as_deref(), self.value.as_deref());
+        batch.push(
+            self.offset,
+            self.timestamp,
+            self.key.as_deref(),
+            self.value.as_deref(),
+        );
     }
 }
 
@@ -286,9 +314,11 @@ impl Reader for SimReader {
         self.inner.poll(&mut fetched, Duration::ZERO)?;
         for batch in fetched.batches() {
             let rows = Row::of(batch).filter(|row| {
-                !self.removed.contains(&row.offset) && self.stops_at.is_none_or(|end| row.offset < end)
+                !self.removed.contains(&row.offset)
+                    && self.stops_at.is_none_or(|end| row.offset < end)
             });
-            self.pending.extend(rows.map(|row| (batch.partition().clone(), row)));
+            self.pending
+                .extend(rows.map(|row| (batch.partition().clone(), row)));
         }
         let count = self.world.with(|state| {
             let odds = state.odds.partial;

@@ -40,9 +40,14 @@ enum Fate {
     Made,
     Aborted,
     /// The answer is lost, on its way there or back.
-    Unknown { made: bool },
+    Unknown {
+        made: bool,
+    },
     /// The same, and readers don't know for a while either.
-    Undecided { made: bool, crashes: bool },
+    Undecided {
+        made: bool,
+        crashes: bool,
+    },
 }
 
 impl Fate {
@@ -80,7 +85,9 @@ impl SimSession {
     }
 
     fn inner(&mut self) -> &mut EmbeddedSession {
-        self.inner.as_mut().expect("it is taken only when the session is dropped")
+        self.inner
+            .as_mut()
+            .expect("it is taken only when the session is dropped")
     }
 
     fn call<T>(
@@ -100,7 +107,9 @@ impl SimSession {
         match polled {
             Polled::Records => {}
             Polled::Assigned(partitions) => {
-                let assigned = self.world.with(|state| state.broker.assigned(self.me, partitions));
+                let assigned = self
+                    .world
+                    .with(|state| state.broker.assigned(self.me, partitions));
                 if let Err(why) = assigned {
                     self.world.fail(why);
                 }
@@ -142,7 +151,11 @@ impl SimSession {
     }
 
     /// Commits for real, and enters it into the ledger.
-    fn carry_out(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
+    fn carry_out(
+        &mut self,
+        outbox: &Outbox,
+        offsets: &[GroupOffset],
+    ) -> Result<Written, CommitError> {
         let mutation = self.world.mutation;
         write_outside(&self.log, outbox)?;
         if mutation == Some(Mutation::OffsetsOutside) {
@@ -155,7 +168,9 @@ impl SimSession {
             None => (outbox, offsets),
         };
         match self.inner().commit(outbox, offsets) {
-            Err(CommitError::Aborted(_) | CommitError::Fenced(_)) if mutation == Some(Mutation::NoFencing) => {
+            Err(CommitError::Aborted(_) | CommitError::Fenced(_))
+                if mutation == Some(Mutation::NoFencing) =>
+            {
                 append(&self.log, outbox)?;
                 Ok(Written::default())
             }
@@ -199,7 +214,8 @@ impl SimSession {
             Some((at.clone(), ends(&self.log, &at)))
         });
         let hidden: BTreeMap<TopicPartition, Offset> = explicit.collect();
-        let partitions: Vec<TopicPartition> = offsets.iter().map(|offset| offset.at.clone()).collect();
+        let partitions: Vec<TopicPartition> =
+            offsets.iter().map(|offset| offset.at.clone()).collect();
         let committed = self.inner().committed(&partitions).unwrap();
         let before = partitions.into_iter().map(|at| {
             let before = committed.iter().find(|offset| offset.at == at).cloned();
@@ -212,7 +228,11 @@ impl SimSession {
         self.world.with(|state| {
             let now = state.now;
             state.broker.hide(&self.name, hidden, before, now);
-            state.tally.count(if made { Fault::CommitDoneUndecided } else { Fault::CommitLostUndecided });
+            state.tally.count(if made {
+                Fault::CommitDoneUndecided
+            } else {
+                Fault::CommitLostUndecided
+            });
         });
         Ok(())
     }
@@ -222,7 +242,10 @@ impl SimSession {
         if self.world.mutation == Some(Mutation::StoreFirst) {
             let me = self.me;
             self.world.with(|state| {
-                let changes: Vec<_> = outbox.records().filter(|record| record.topic() == CHANGELOG).collect();
+                let changes: Vec<_> = outbox
+                    .records()
+                    .filter(|record| record.topic() == CHANGELOG)
+                    .collect();
                 if let Some(disk) = state.disks.iter_mut().find(|disk| disk.user == Some(me)) {
                     disk.apply_early(&changes);
                 }
@@ -232,7 +255,8 @@ impl SimSession {
 
     /// What a broken protocol makes of an abort.
     fn abort(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
-        self.world.with(|state| state.tally.count(Fault::CommitAborted));
+        self.world
+            .with(|state| state.tally.count(Fault::CommitAborted));
         write_outside(&self.log, outbox)?;
         match self.world.mutation {
             Some(Mutation::OffsetsOutside) => _ = self.inner().commit(&Outbox::new(), offsets)?,
@@ -246,7 +270,8 @@ impl SimSession {
 impl Session for SimSession {
     fn poll(&mut self, into: &mut Fetched, wait: Duration) -> Result<Polled, LogError> {
         into.clear();
-        gate(&self.world, self.me, Call::Poll).inspect_err(|_| self.world.pass(self.me, millis(wait)))?;
+        gate(&self.world, self.me, Call::Poll)
+            .inspect_err(|_| self.world.pass(self.me, millis(wait)))?;
         let mut fetched = std::mem::take(&mut self.fetched);
         let polled = self.inner().poll(&mut fetched, Duration::ZERO);
         for batch in fetched.batches() {
@@ -269,7 +294,10 @@ impl Session for SimSession {
                     let of = |batch: &millstream::log::RecordBatch| {
                         format!("{}@{}+{}", batch.partition(), batch.offset(0), batch.len())
                     };
-                    format!("polls {}", into.batches().map(of).collect::<Vec<_>>().join(" "))
+                    format!(
+                        "polls {}",
+                        into.batches().map(of).collect::<Vec<_>>().join(" ")
+                    )
                 });
             }
         } else {
@@ -280,7 +308,10 @@ impl Session for SimSession {
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {
-        self.inner.as_ref().map(Session::assignment).unwrap_or_default()
+        self.inner
+            .as_ref()
+            .map(Session::assignment)
+            .unwrap_or_default()
     }
 
     fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<GroupOffset>, LogError> {
@@ -291,7 +322,9 @@ impl Session for SimSession {
             }
             let committed = session.inner().committed(of)?;
             Ok(match ignores {
-                true => session.world.with(|state| state.broker.before_undecided(committed)),
+                true => session
+                    .world
+                    .with(|state| state.broker.before_undecided(committed)),
                 false => committed,
             })
         })
@@ -301,7 +334,9 @@ impl Session for SimSession {
         self.world.note(self.me, || format!("begins {from:?}"));
         self.call(Call::Begin, |session| {
             session.inner().begin(from)?;
-            session.world.with(|state| state.broker.begun(session.me, from, state.now));
+            session
+                .world
+                .with(|state| state.broker.begun(session.me, from, state.now));
             Ok(())
         })
     }
@@ -322,11 +357,14 @@ impl Session for SimSession {
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        self.world.note(self.me, || format!("releases {partitions:?}"));
+        self.world
+            .note(self.me, || format!("releases {partitions:?}"));
         self.call(Call::Release, |session| {
             session.inner().release(partitions)?;
             session.drop_pending(partitions);
-            session.world.with(|state| state.broker.released(session.me, partitions));
+            session
+                .world
+                .with(|state| state.broker.released(session.me, partitions));
             Ok(())
         })
     }
@@ -343,7 +381,11 @@ impl Session for SimSession {
                 if made {
                     self.carry_out(outbox, offsets)?;
                 }
-                let fault = if made { Fault::CommitDoneUnknown } else { Fault::CommitLostUnknown };
+                let fault = if made {
+                    Fault::CommitDoneUnknown
+                } else {
+                    Fault::CommitLostUnknown
+                };
                 self.world.with(|state| state.tally.count(fault));
                 match self.world.mutation {
                     Some(Mutation::DoubtRepeated) => self.carry_out(outbox, offsets),
@@ -353,7 +395,8 @@ impl Session for SimSession {
             Fate::Undecided { made, crashes } => {
                 self.leave_undecided(outbox, offsets, made)?;
                 if crashes {
-                    self.world.with(|state| state.tally.count(Fault::Crash(When::After, Call::Commit)));
+                    self.world
+                        .with(|state| state.tally.count(Fault::Crash(When::After, Call::Commit)));
                     crash();
                 }
                 Err(unknown())
@@ -373,7 +416,10 @@ impl Session for SimSession {
 /// Counts in which ways contents were written.
 fn count_layout(outbox: &Outbox, state: &mut State) {
     let mut bases = std::collections::BTreeSet::new();
-    for record in outbox.records().filter(|record| record.topic() == CHANGELOG) {
+    for record in outbox
+        .records()
+        .filter(|record| record.topic() == CHANGELOG)
+    {
         let Some(Ok(StateKey::Part {
             window,
             key,
@@ -397,7 +443,9 @@ fn count_layout(outbox: &Outbox, state: &mut State) {
 impl Drop for SimSession {
     /// A worker that ends leaves its group; of one that has crashed the broker does not know.
     fn drop(&mut self) {
-        let Some(inner) = self.inner.take() else { return };
+        let Some(inner) = self.inner.take() else {
+            return;
+        };
         self.world.with(|state| {
             if std::thread::panicking() {
                 let now = state.now;

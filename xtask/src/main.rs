@@ -39,13 +39,10 @@ enum Command {
     Kafka(kafka::Args),
     /// Run all tests, those on a real Kafka broker included
     Test(test::Args),
-<<<<<<< HEAD
     /// Run pipelines in a simulated world where everything goes wrong, a run for each seed
     Simulate(simulate::Args),
-=======
     /// Kill, stop and cut off hosts and broker for minutes, and see whether every result comes once
     Torture(torture::Args),
->>>>>>> torture
     /// See Millstream work, on generated clicks
     Demo(demo::Args),
     /// Run the gate: format, lints, docs, licences, and the tests as the README says
@@ -70,11 +67,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Plugins(args) => plugins::run(&args, &workspace, &shell),
         Command::Kafka(args) => kafka::run(&args, &workspace, &shell),
         Command::Test(args) => test::run(&args, &workspace, &shell),
-<<<<<<< HEAD
         Command::Simulate(args) => simulate::run(&args, &workspace, &shell),
-=======
         Command::Torture(args) => torture::run(&args, &workspace, &shell),
->>>>>>> torture
         Command::Demo(args) => demo::run(&args, &workspace, &shell),
         Command::Ci => ci::run(&workspace, &shell),
     }

@@ -175,7 +175,10 @@ mod tests {
             done: 1,
             of: 4,
         };
-        assert_eq!(live(&now, 0, None), "restoring the state of final-3: 1 of 4");
+        assert_eq!(
+            live(&now, 0, None),
+            "restoring the state of final-3: 1 of 4"
+        );
     }
 
     #[test]

@@ -70,7 +70,9 @@ impl Watermarks {
 
     /// Each partition with its watermark.
     pub fn iter(&self) -> impl Iterator<Item = (&TopicPartition, Timestamp)> {
-        self.partitions.iter().map(|(at, watermark)| (at, *watermark))
+        self.partitions
+            .iter()
+            .map(|(at, watermark)| (at, *watermark))
     }
 }
 

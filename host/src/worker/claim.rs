@@ -278,7 +278,12 @@ mod tests {
     }
 
     fn begun(committed: Option<&GroupOffset>, bounds: Bounds) -> Result<Begin, WorkerError> {
-        begin(&TopicPartition::new("t", 0), committed, bounds, Start::Latest)
+        begin(
+            &TopicPartition::new("t", 0),
+            committed,
+            bounds,
+            Start::Latest,
+        )
     }
 
     #[test]

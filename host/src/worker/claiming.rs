@@ -147,7 +147,9 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let group = &self.around.pipeline.config().name;
         let ended = self.around.log.end_dead_transactions(group)?;
         tracing::warn!(%why, ended, "waiting for transactions of earlier owners");
-        self.around.progress.set_status(Status::Unavailable(why.to_string()));
+        self.around
+            .progress
+            .set_status(Status::Unavailable(why.to_string()));
         Ok(())
     }
 
@@ -193,7 +195,9 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let slice = claim::slice(position.as_ref(), &origin, bounds, now, tombstones_for);
         let slice = slice.map_err(|what| WorkerError::Committed {
             at: changelog.clone(),
-            what: format!("{what}; begin anew with `millstream state reset`, or choose another pipeline name"),
+            what: format!(
+                "{what}; begin anew with `millstream state reset`, or choose another pipeline name"
+            ),
         })?;
         let next = match slice {
             claim::Slice::Continue(next) => next,

@@ -87,9 +87,15 @@ mod tests {
     #[test]
     fn what_became_of_the_transaction_decides_what_becomes_of_the_worker() {
         let why = || "why".to_owned();
-        assert!(matches!(after(CommitError::Aborted(why())), Next::RollBack(_)));
+        assert!(matches!(
+            after(CommitError::Aborted(why())),
+            Next::RollBack(_)
+        ));
         // The log may have it: going on from the commit before could write it twice.
-        assert!(matches!(after(CommitError::Unknown(why())), Next::JoinAgain(_)));
+        assert!(matches!(
+            after(CommitError::Unknown(why())),
+            Next::JoinAgain(_)
+        ));
         let fenced = after(CommitError::Fenced(why()));
         assert!(matches!(fenced, Next::End(WorkerError::Fenced(_))));
         let refused = after(CommitError::Refused(why()));

@@ -65,7 +65,10 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 }
                 Next::GoOn => break,
                 Next::RollBack(why) => {
-                    tracing::warn!(why, "a transaction was aborted; starting again from the last commit");
+                    tracing::warn!(
+                        why,
+                        "a transaction was aborted; starting again from the last commit"
+                    );
                     add(&self.around.progress.aborts, 1);
                     self.roll_back()?;
                     return Ok(false);
@@ -93,7 +96,10 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let now = self.around.clock.now();
         let mut offsets = Vec::new();
         let (contents, outbox) = (&mut self.contents, &mut self.outbox);
-        let mut dirty = contents.as_mut().map(|contents| contents.take_dirty()).unwrap_or_default();
+        let mut dirty = contents
+            .as_mut()
+            .map(|contents| contents.take_dirty())
+            .unwrap_or_default();
         for task in self.tasks.values_mut() {
             let mut changed = task.has_moved();
             if let (Some(windows), Some(contents)) = (&mut task.windows, contents.as_mut()) {
@@ -107,7 +113,10 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         }
         if let (Some(partials), Some(contents)) = (&mut self.partials, contents.as_mut()) {
             let dirty = dirty.remove(&PARTIALS).unwrap_or_default();
-            let sources = self.tasks.values().filter(|task| task.stage == Stage::Source);
+            let sources = self
+                .tasks
+                .values()
+                .filter(|task| task.stage == Stage::Source);
             let watermarks = sources.clone().map(|task| (&task.at, task.watermark.at()));
             // No two workers have the same partition, so its number tells their pieces apart.
             let sender = sources.map(|task| task.source).min().unwrap_or_default();
@@ -116,7 +125,12 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         }
         if offsets.is_empty() {
             // The log refuses a former owner by the offsets that it commits, so there is always one.
-            offsets.extend(self.tasks.values().next().map(|task| task.offset(&self.topology.shape)));
+            offsets.extend(
+                self.tasks
+                    .values()
+                    .next()
+                    .map(|task| task.offset(&self.topology.shape)),
+            );
         }
         Ok(offsets)
     }
@@ -176,7 +190,9 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         self.uncommitted = 0;
         self.committed_at = self.around.clock.monotonic();
         self.tasks.values_mut().for_each(Task::commit);
-        self.around.progress.committed(&std::mem::take(&mut self.counts));
+        self.around
+            .progress
+            .committed(&std::mem::take(&mut self.counts));
         let lowest = self.lowest_read();
         let Some(contents) = &mut self.contents else {
             return Ok(());

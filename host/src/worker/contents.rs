@@ -336,9 +336,7 @@ impl Contents {
             let begun = |slot: &&Slot| self.held[slot.index()].is_filled;
             let begun: Vec<u32> = slots.iter().filter(begun).map(|slot| slot.0).collect();
             for part in begun.chunks(AT_ONCE) {
-                instance
-                    .close(part)
-                    .map_err(StepError::of(self.function))?;
+                instance.close(part).map_err(StepError::of(self.function))?;
             }
         }
         for slot in slots {
@@ -383,7 +381,8 @@ impl Contents {
             );
         }
         let of = slots.iter().filter_map(|slot| self.slots.of(*slot));
-        let mut windows: Vec<(Owner, Window)> = of.map(|(owner, window, _)| (owner, window)).collect();
+        let mut windows: Vec<(Owner, Window)> =
+            of.map(|(owner, window, _)| (owner, window)).collect();
         windows.sort_unstable();
         windows.dedup();
         self.free(&slots)?;

@@ -88,7 +88,9 @@ impl OwnedWindows {
             let produced = if contents.is_aggregate() {
                 self.finish(window, due, contents)?
             } else {
-                apply(window, due, contents, results.key.is_some(), |what| self.damaged(what))?
+                apply(window, due, contents, results.key.is_some(), |what| {
+                    self.damaged(what)
+                })?
             };
             fired.results += produced.source.len();
             for (row, source) in produced.source.iter().enumerate() {
@@ -170,7 +172,10 @@ impl OwnedWindows {
                 }
             };
             let at_hand = &contents.held(slot).stored;
-            let stored = due.stored.iter().filter(|(write, ..)| at_hand.lacks(*write));
+            let stored = due
+                .stored
+                .iter()
+                .filter(|(write, ..)| at_hand.lacks(*write));
             for (_, _, bytes) in stored {
                 slots.push(slot);
                 parts.push(bytes.as_slice());
@@ -207,10 +212,11 @@ impl Firing {
         let page = match self.cursor.take() {
             None => Vec::new(),
             Some(from) => {
-                let (page, is_last) = page(task, store, self.window, &from).map_err(|e| match e {
-                    PageError::Store(error) => error.into(),
-                    PageError::Format(error) => damaged(&error),
-                })?;
+                let (page, is_last) =
+                    page(task, store, self.window, &from).map_err(|e| match e {
+                        PageError::Store(error) => error.into(),
+                        PageError::Format(error) => damaged(&error),
+                    })?;
                 if let Some((key, _)) = page.last().filter(|_| !is_last) {
                     self.cursor = Some(parts_after_key(self.window, key));
                 }
@@ -218,7 +224,10 @@ impl Firing {
             }
         };
         let mut due: Vec<Due> = Vec::new();
-        let up_to = self.cursor.is_some().then(|| page.last().map(|(key, _)| key.clone()));
+        let up_to = self
+            .cursor
+            .is_some()
+            .then(|| page.last().map(|(key, _)| key.clone()));
         let up_to = up_to.flatten();
         let most = if page.is_empty() { AT_ONCE } else { usize::MAX };
         let mut stored = page.into_iter().peekable();
@@ -227,7 +236,11 @@ impl Firing {
                 Some(last) => key.as_ref() <= last.as_slice(),
                 None => due.len() < most,
             };
-            let hot = self.hot.front().filter(is_within).map(|(key, _)| key.as_ref());
+            let hot = self
+                .hot
+                .front()
+                .filter(is_within)
+                .map(|(key, _)| key.as_ref());
             let is_hot = match (hot, stored.peek()) {
                 (None, None) => break,
                 (Some(_), None) => true,
@@ -235,7 +248,9 @@ impl Firing {
                 (Some(hot), Some((key, _))) => hot <= key.as_slice(),
             };
             if is_hot {
-                let Some((key, slot)) = self.hot.pop_front() else { break };
+                let Some((key, slot)) = self.hot.pop_front() else {
+                    break;
+                };
                 let same = stored.next_if(|(stored, _)| stored.as_slice() == key.as_ref());
                 due.push(Due {
                     key,
@@ -309,7 +324,9 @@ fn page<S: Store>(
             ControlFlow::Continue(())
         })
         .map_err(PageError::Store)?;
-    failed.map_or_else(|| reader.finish(), Err).map_err(PageError::Format)?;
+    failed
+        .map_or_else(|| reader.finish(), Err)
+        .map_err(PageError::Format)?;
     Ok((keys, is_last))
 }
 
@@ -328,7 +345,11 @@ fn apply(
     let mut parts = Vec::new();
     let hot: Vec<Vec<u8>> = due
         .iter()
-        .map(|due| due.slot.map(|slot| contents.take_rows(slot)).unwrap_or_default())
+        .map(|due| {
+            due.slot
+                .map(|slot| contents.take_rows(slot))
+                .unwrap_or_default()
+        })
         .collect();
     let (instance, fields) = contents.apply().ok_or_else(not_an_aggregate)?;
     for (at, (due, hot)) in due.iter().zip(&hot).enumerate() {
@@ -369,7 +390,9 @@ fn apply(
 }
 
 fn not_an_aggregate() -> StepError {
-    StepError::Host(WorkerError::Bug("a window function of another kind".to_owned()))
+    StepError::Host(WorkerError::Bug(
+        "a window function of another kind".to_owned(),
+    ))
 }
 
 fn bug(error: impl ToString) -> StepError {

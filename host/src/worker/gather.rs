@@ -1,6 +1,8 @@
 //! Which window and key each row belongs to, and which rows come too late: what the first stage with a window does with
 //! rows, whoever owns the windows.
 
+use std::collections::BTreeSet;
+
 use super::contents::Contents;
 use super::steps::{Flow, Rejected, StepError, reject};
 use super::write::key_text;
@@ -22,6 +24,16 @@ pub(super) struct Late {
     pub(super) window: Window,
     /// The watermark it was judged by.
     pub(super) watermark: Timestamp,
+}
+
+/// Whose windows some rows go to.
+#[derive(Clone, Copy)]
+pub(super) struct Destination<'a> {
+    pub(super) owner: Owner,
+    /// The number of the partition that the rows come from.
+    pub(super) source: u32,
+    /// The owner's windows of which the store may have more than is at hand, if it has a store.
+    pub(super) cold: Option<&'a BTreeSet<Window>>,
 }
 
 /// Assigns rows to windows.
@@ -52,24 +64,26 @@ impl Gatherer {
         })
     }
 
-    /// Adds rows to the windows of `owner`; `source` numbers the partition that they come from, `is_cold` tells the windows
-    /// of which the store may have more. Rows that could not be processed are added to `rejected`, those that came too late
-    /// to `late`.
+    /// Adds rows to windows. Rows that could not be processed are added to `rejected`, those that came too late to `late`.
     ///
     /// # Errors
     /// If the function failed.
     pub(super) fn gather(
         &mut self,
         flow: &Flow<'_>,
-        owner: Owner,
-        source: u32,
+        to: Destination<'_>,
         contents: &mut Contents,
-        is_cold: &dyn Fn(Window) -> bool,
         rejected: &mut Vec<Rejected>,
         late: &mut Vec<Late>,
     ) -> Result<(), StepError> {
         self.rows.clear();
         self.slots.clear();
+        let Destination {
+            owner,
+            source,
+            cold,
+        } = to;
+        let is_cold = |window: Window| cold.is_some_and(|cold| cold.contains(&window));
         let function = contents.function();
         // Without a key, a run of rows in one window has one slot.
         let mut last: Option<(Window, Slot)> = None;

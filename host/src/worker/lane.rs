@@ -227,9 +227,13 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         self.claims.retain(|claim| !partitions.contains(claim.at()));
         for at in partitions {
             let task = self.tasks.remove(at);
-            if let (Some(windows), Some(contents)) = (task.and_then(|t| t.windows), &mut self.contents) {
+            if let (Some(windows), Some(contents)) =
+                (task.and_then(|t| t.windows), &mut self.contents)
+            {
                 let slots = contents.slots().slots_of(windows.owner());
-                contents.free(&slots).map_err(|error| self.around.failure(error, None))?;
+                contents
+                    .free(&slots)
+                    .map_err(|error| self.around.failure(error, None))?;
             }
             self.around.progress.forget_position(at);
         }
@@ -412,7 +416,11 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
     fn show_watermarks(&self) {
         let read = |task: &Task| (task.stage == Stage::Source).then(|| task.watermark.at());
         let read = self.tasks.values().filter_map(read).min();
-        let fires = |task: &Task| task.windows.as_ref().map(|windows| windows.watermarks.lowest());
+        let fires = |task: &Task| {
+            task.windows
+                .as_ref()
+                .map(|windows| windows.watermarks.lowest())
+        };
         let fires = match self.topology.shape.stages {
             Stages::None => read,
             Stages::One | Stages::Two => self.tasks.values().filter_map(fires).min(),
@@ -422,7 +430,10 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
 
     /// The lowest watermark of the source partitions that are this worker's.
     pub(super) fn lowest_read(&self) -> Timestamp {
-        let sources = self.tasks.values().filter(|task| task.stage == Stage::Source);
+        let sources = self
+            .tasks
+            .values()
+            .filter(|task| task.stage == Stage::Source);
         let lowest = sources.map(|task| task.watermark.at()).min();
         lowest.unwrap_or(Timestamp::MIN)
     }
@@ -435,8 +446,13 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
                 continue;
             }
             let of_owner = |windows: &&mut super::owned::OwnedWindows| windows.owner() == owner;
-            let owned = self.tasks.values_mut().filter_map(|task| task.windows.as_mut());
-            owned.filter(of_owner).for_each(|windows| windows.cooled(window));
+            let owned = self
+                .tasks
+                .values_mut()
+                .filter_map(|task| task.windows.as_mut());
+            owned
+                .filter(of_owner)
+                .for_each(|windows| windows.cooled(window));
         }
     }
 }

@@ -164,7 +164,10 @@ mod tests {
         let unknown = Stored::Unknown(vec![Write(7), Write(9)]);
         assert!(unknown.lacks(Write::BASE) && unknown.lacks(Write(8)));
         assert!(!unknown.lacks(Write(7)) && !unknown.lacks(Write(9)));
-        assert!(!Stored::Known(layout(20, &[20])).lacks(Write(1)), "all of it is at hand");
+        assert!(
+            !Stored::Known(layout(20, &[20])).lacks(Write(1)),
+            "all of it is at hand"
+        );
     }
 
     #[test]

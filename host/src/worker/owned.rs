@@ -93,7 +93,8 @@ impl OwnedWindows {
     /// # Errors
     /// If the store can't be read.
     pub(super) fn reload<S: Store>(&mut self, store: &S) -> Result<(), WorkerError> {
-        let sources: Vec<TopicPartition> = self.watermarks.iter().map(|(at, _)| at.clone()).collect();
+        let sources: Vec<TopicPartition> =
+            self.watermarks.iter().map(|(at, _)| at.clone()).collect();
         self.watermarks = Watermarks::new(sources.iter().cloned());
         (self.fired, self.next_write) = (Timestamp::MIN, Write::BASE.next());
         self.firing = None;
@@ -132,7 +133,9 @@ impl OwnedWindows {
                     from = parts_after_window(window);
                 }
                 Some(Ok(StateKey::Task)) => {
-                    return Err(WorkerError::Bug("a task's state among its windows".to_owned()));
+                    return Err(WorkerError::Bug(
+                        "a task's state among its windows".to_owned(),
+                    ));
                 }
                 Some(Err(error)) => return Err(self.damaged(&error)),
             }
@@ -221,9 +224,17 @@ impl OwnedWindows {
             }
         }
         let state = TaskState {
-            next_write: if dirty.is_empty() { write } else { write.next() },
+            next_write: if dirty.is_empty() {
+                write
+            } else {
+                write.next()
+            },
             fired: self.fired,
-            watermarks: self.watermarks.iter().map(|(at, to)| (at.clone(), to)).collect(),
+            watermarks: self
+                .watermarks
+                .iter()
+                .map(|(at, to)| (at.clone(), to))
+                .collect(),
         };
         if self.written.as_ref() == Some(&state) {
             return Ok(false);
@@ -259,14 +270,30 @@ impl OwnedWindows {
             How::First | How::Whole => Write::BASE,
         };
         let changelog = &self.changelog;
-        let chunks = put_parts(window, &key, write, bytes, changelog.most, &mut |key, value| {
-            changelog.put(outbox, now, key, Some(value));
-        });
+        let chunks = put_parts(
+            window,
+            &key,
+            write,
+            bytes,
+            changelog.most,
+            &mut |key, value| {
+                changelog.put(outbox, now, key, Some(value));
+            },
+        );
         if how == How::Whole
             && let Stored::Known(layout) = &contents.held(slot).stored
         {
             for (write, chunk) in layout.replaced_by(chunks) {
-                end_record(&mut self.key, changelog, outbox, now, window, &key, write, chunk);
+                end_record(
+                    &mut self.key,
+                    changelog,
+                    outbox,
+                    now,
+                    window,
+                    &key,
+                    write,
+                    chunk,
+                );
             }
         }
         let is_aggregate = contents.is_aggregate();
@@ -294,7 +321,16 @@ impl OwnedWindows {
     ) {
         for (write, chunk) in records {
             let changelog = &self.changelog;
-            end_record(&mut self.key, changelog, outbox, now, window, key, write, chunk);
+            end_record(
+                &mut self.key,
+                changelog,
+                outbox,
+                now,
+                window,
+                key,
+                write,
+                chunk,
+            );
         }
     }
 
@@ -340,7 +376,11 @@ impl OwnedWindows {
     pub(super) fn cooled(&mut self, window: Window) {
         self.cold.insert(window);
         // It begins again with what is left of it: what has fired has left the store by now.
-        if self.firing.as_ref().is_some_and(|firing| firing.window == window) {
+        if self
+            .firing
+            .as_ref()
+            .is_some_and(|firing| firing.window == window)
+        {
             self.firing = None;
         }
     }

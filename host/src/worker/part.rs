@@ -2,7 +2,8 @@
 
 use super::WorkerError;
 use super::contents::Contents;
-use super::gather::{Gatherer, Late};
+use super::gather::{Destination, Gatherer, Late};
+use super::owned::OwnedWindows;
 use super::partials::PARTIALS;
 use super::progress::Counts;
 use super::steps::{Flow, Rejected, RowSteps, StepError};
@@ -76,21 +77,12 @@ impl Part<'_> {
         let mut results = 0;
         match (&mut self.gatherer, &mut self.contents) {
             (Some(gatherer), Some(contents)) => {
-                let source = task.source;
-                let (owner, cold) = match &task.windows {
-                    Some(windows) => (windows.owner(), Some(&windows.cold)),
-                    None => (PARTIALS, None),
+                let to = Destination {
+                    owner: task.windows.as_ref().map_or(PARTIALS, OwnedWindows::owner),
+                    source: task.source,
+                    cold: task.windows.as_ref().map(|windows| &windows.cold),
                 };
-                let is_cold = |window: Window| cold.is_some_and(|cold| cold.contains(&window));
-                gatherer.gather(
-                    &stepped.flow,
-                    owner,
-                    source,
-                    contents,
-                    &is_cold,
-                    &mut rejected,
-                    &mut late,
-                )?;
+                gatherer.gather(&stepped.flow, to, contents, &mut rejected, &mut late)?;
                 if let Some(windows) = &mut task.windows {
                     windows.watermarks.advance(&task.at, task.watermark.at());
                 }
@@ -102,7 +94,8 @@ impl Part<'_> {
         }
         for row in &late {
             let record = row.record as usize;
-            self.writing.late(self.outbox, batch, record, row.window, row.watermark);
+            self.writing
+                .late(self.outbox, batch, record, row.window, row.watermark);
         }
         Ok(Outcome {
             counts: Counts {
@@ -160,7 +153,9 @@ impl Part<'_> {
                 }
             }
         }
-        let whole = whole.iter().map(|(window, key, bytes)| (*window, *key, bytes.as_slice()));
+        let whole = whole
+            .iter()
+            .map(|(window, key, bytes)| (*window, *key, bytes.as_slice()));
         partials.extend(whole);
         // Before the watermarks: partials of a commit stand before the watermarks that they were made under.
         let refused = windows.merge(&partials, contents)?;

@@ -39,8 +39,6 @@ impl Partials {
         }
     }
 
-    /// How many partitions the repartition topic has.
-    
     /// Stages what has come into the slots `dirty` since the last commit, and the watermarks that have moved. `sender` is a
     /// number that no other worker sends under.
     ///

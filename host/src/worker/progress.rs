@@ -1,8 +1,8 @@
 //! What a worker counts, for whoever watches. Updated once a batch, read at any time.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::log::{Offset, TopicPartition};
 use crate::time::Timestamp;

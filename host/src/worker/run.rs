@@ -62,7 +62,10 @@ pub struct Worker<'a, L: Log, C: Clock, S: Stores> {
 
 impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
     /// A worker that runs until `stop` is set.
-    #[expect(clippy::too_many_arguments, reason = "a worker is given its whole world")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a worker is given its whole world"
+    )]
     pub fn new(
         pipeline: &'a Pipeline,
         engine: &'a PluginEngine,
@@ -100,7 +103,10 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
                 Err(LaneEnd::Rejoin(error)) => WorkerError::Log(error),
                 Err(LaneEnd::Store(error)) => {
                     if let StoreError::Damaged(what) = &error {
-                        tracing::warn!(what, "removing the local state, to build it anew from the log");
+                        tracing::warn!(
+                            what,
+                            "removing the local state, to build it anew from the log"
+                        );
                         self.stores.remove()?;
                     }
                     WorkerError::Store(error)
@@ -112,14 +118,19 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
                 (away_since, wait) = (None, FIRST_WAIT);
             }
             let waited = now.saturating_sub(*away_since.get_or_insert(now));
-            if self.identity.give_up_after.is_some_and(|most| waited >= most) {
+            if self
+                .identity
+                .give_up_after
+                .is_some_and(|most| waited >= most)
+            {
                 return Err(WorkerError::GaveUp {
                     waited,
                     last: Box::new(error),
                 });
             }
             tracing::warn!(%error, again_in = ?wait, "trying again");
-            self.progress.set_status(Status::Unavailable(error.to_string()));
+            self.progress
+                .set_status(Status::Unavailable(error.to_string()));
             self.wait(wait);
             wait = (wait * 2).min(LONGEST_WAIT);
         }

@@ -93,13 +93,17 @@ fn end_retired<L: Log>(pipeline: &Pipeline, log: &L, folder: &InstanceFolder, wo
     let group = &pipeline.config().name;
     let ours = format!("{group}-{}-", folder.instance());
     let is_retired = |id: &str| {
-        let number = id.strip_prefix(&ours).and_then(|number| number.parse().ok());
+        let number = id
+            .strip_prefix(&ours)
+            .and_then(|number| number.parse().ok());
         number.is_some_and(|number: usize| number >= workers)
     };
     match log.end_transactions(group, &is_retired) {
         Ok(0) => {}
         Ok(ended) => tracing::info!(ended, "ended transactions of workers that are no more"),
         // Whoever takes their partitions over looks again.
-        Err(error) => tracing::debug!(%error, "looking for transactions of workers that are no more"),
+        Err(error) => {
+            tracing::debug!(%error, "looking for transactions of workers that are no more")
+        }
     }
 }

@@ -85,20 +85,31 @@ impl Topology {
     pub(super) fn topics(&self, config: &PipelineConfig) -> Vec<String> {
         let repartition = self.repartition.as_ref();
         let repartition = repartition.map(|topic| topic.topic.to_string());
-        config.source.topics.iter().cloned().chain(repartition).collect()
+        config
+            .source
+            .topics
+            .iter()
+            .cloned()
+            .chain(repartition)
+            .collect()
     }
 
     /// Every partition that a task reads.
     pub(super) fn partitions(&self) -> Vec<TopicPartition> {
         let repartition = self.repartition.iter().flat_map(|topic| {
-            (0..topic.partitions).map(|partition| TopicPartition::new(Arc::clone(&topic.topic), partition))
+            (0..topic.partitions)
+                .map(|partition| TopicPartition::new(Arc::clone(&topic.topic), partition))
         });
         self.sources.iter().cloned().chain(repartition).collect()
     }
 
     /// The number of a source partition: the same as long as the source's topics keep their order.
     pub(super) fn number(config: &PipelineConfig, at: &TopicPartition) -> u32 {
-        let topic = config.source.topics.iter().position(|name| **name == *at.topic);
+        let topic = config
+            .source
+            .topics
+            .iter()
+            .position(|name| **name == *at.topic);
         let topic = u32::try_from(topic.unwrap_or_default()).unwrap_or_default();
         topic * 1_000_000 + at.partition.unsigned_abs()
     }
@@ -129,7 +140,10 @@ fn changelog<L: Log>(
     let kept = settings.get("delete.retention.ms");
     let kept = kept.and_then(|text| text.parse().ok());
     Ok(ChangelogTopic {
-        most: (log.max_record_bytes(&name)?.saturating_sub(CHANGELOG_OVERHEAD)).max(LEAST),
+        most: (log
+            .max_record_bytes(&name)?
+            .saturating_sub(CHANGELOG_OVERHEAD))
+        .max(LEAST),
         topic: name.into(),
         tombstones_for: kept.map(Duration::from_millis),
     })
@@ -152,7 +166,10 @@ fn repartition<L: Log>(
         )));
     }
     Ok(RepartitionTopic {
-        most: log.max_record_bytes(&name)?.saturating_sub(REPARTITION_OVERHEAD).max(LEAST),
+        most: log
+            .max_record_bytes(&name)?
+            .saturating_sub(REPARTITION_OVERHEAD)
+            .max(LEAST),
         topic: name.into(),
         partitions,
     })
@@ -163,7 +180,11 @@ fn ensure<L: Log>(spec: &TopicSpec, existing: &[TopicInfo], log: &L) -> Result<i
     if let Some(topic) = existing.iter().find(|topic| topic.name == spec.name) {
         return Ok(topic.partitions);
     }
-    tracing::info!(topic = spec.name, partitions = spec.partitions, "creating a topic");
+    tracing::info!(
+        topic = spec.name,
+        partitions = spec.partitions,
+        "creating a topic"
+    );
     log.create_topic(spec)?;
     // Another worker may have been first.
     let topic = log.topic(&spec.name)?;

@@ -161,12 +161,7 @@ impl Show<'_> {
             judge: Judge::new(),
         };
         let topics = &config.source.topics;
-        let shown = Shown::start(
-            Arc::clone(&team),
-            log.clone(),
-            topics.clone(),
-            self.bars,
-        )?;
+        let shown = Shown::start(Arc::clone(&team), log.clone(), topics.clone(), self.bars)?;
         let start = jiff::Timestamp::from_millisecond(self.clock.now().0)
             .map_err(|error| anyhow::anyhow!("the machine's clock is off: {error}"))?;
         let clicks = Clicks::new(ClickConfig { start, ..clicks }).map_err(unusable)?;
@@ -175,7 +170,14 @@ impl Show<'_> {
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 let give_up_after = Some(GIVE_UP_AFTER);
-                team.run(self.pipeline, self.engine, &log, &self.clock, &folder, give_up_after)
+                team.run(
+                    self.pipeline,
+                    self.engine,
+                    &log,
+                    &self.clock,
+                    &folder,
+                    give_up_after,
+                )
             });
             let source = scope.spawn(|| {
                 let stop = || interrupted.load(Ordering::Relaxed) || over.load(Ordering::Relaxed);

@@ -1,0 +1,239 @@
+//! What state costs, with a million open keys: how long a commit stops the worker, how much it writes for each key that changed, and
+//! how fast a lost store is built anew. Prints a table; asserts nothing, since machines differ.
+//!
+//! `cargo bench --workspace --profile dev --bench state`, with `cargo xtask plugins` before it. The log is the embedded one in memory, so that
+//! what is measured is the worker and its store, not a disk or a network under the log.
+
+#![allow(clippy::unwrap_used, reason = "a benchmark that can't go on stops")]
+#![allow(clippy::print_stdout, reason = "the table is what it is for")]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use millstream::log::embedded::EmbeddedLog;
+use millstream::log::{Log, Outbox, RecordParts, TopicPartition, TopicSpec, Writer};
+use millstream::pipeline::{Pipeline, config};
+use millstream::plugin::PluginEngine;
+use millstream::state::InstanceFolder;
+use millstream::time::{SystemClock, Timestamp};
+use millstream::worker::Team;
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+/// Keys in the one open window.
+const KEYS: u64 = 1_000_000;
+/// Keys that change between two commits, in the steady part.
+const CHANGES: u64 = 2_000;
+/// Commits that are measured.
+const ROUNDS: u64 = 300;
+
+/// A commit, as the worker tells of it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Commit {
+    records: u64,
+    bytes: u64,
+    staging: u64,
+    total: u64,
+}
+
+impl Visit for Commit {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match field.name() {
+            "records" => self.records = value,
+            "bytes" => self.bytes = value,
+            "staging_us" => self.staging = value,
+            "total_us" => self.total = value,
+            _ => {}
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+/// Collects commits.
+#[derive(Clone, Default)]
+struct Commits(Arc<Mutex<Vec<Commit>>>);
+
+impl<S: tracing::Subscriber> Layer<S> for Commits {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        if event.metadata().target() == "commit" {
+            let mut commit = Commit::default();
+            event.record(&mut commit);
+            self.0.lock().unwrap().push(commit);
+        }
+    }
+}
+
+fn pipeline(engine: &PluginEngine) -> Pipeline {
+    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins");
+    let text = format!(
+        r#"
+        name = "bench"
+        log = {{ embedded = "unused", create_topics = true }}
+        source = {{ topic = "clicks", event_time = {{ field = "at", unit = "ms" }} }}
+        sink.topic = "visitors"
+        dead_letters.topic = "dead"
+        late.topic = "late"
+        [[step]]
+        aggregate = "{}/unique-visitors.wasm"
+        key = "$key"
+        window = {{ tumbling = "1h" }}
+        limits = {{ memory = "2GiB", call = "30s" }}
+        "#,
+        plugins.display()
+    );
+    let none = |_: &str| None;
+    let no_file = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+    let config = config::parse(&text, &none, &no_file).unwrap();
+    Pipeline::prepare(config, engine).unwrap()
+}
+
+/// Writes clicks on the keys given.
+fn write(log: &EmbeddedLog, keys: impl Iterator<Item = u64>) {
+    let topic: Arc<str> = "clicks".into();
+    let mut writer = log.writer().unwrap();
+    let mut outbox = Outbox::new();
+    for (number, key) in keys.enumerate() {
+        let key = format!("key-{key:07}");
+        let value = format!("{{\"user_id\":\"user-{number}\",\"at\":1000}}");
+        let parts = RecordParts {
+            partition: Some(0),
+            timestamp: Timestamp(1_000),
+            key: Some(key.as_bytes()),
+            value: Some(value.as_bytes()),
+            headers: &[],
+        };
+        outbox.push(&topic, parts);
+        if outbox.len() == 50_000 {
+            writer.append(&outbox).unwrap();
+            outbox.clear();
+        }
+    }
+    writer.append(&outbox).unwrap();
+}
+
+/// Runs a team with the state in `folder` while `watch` does something with it.
+fn run(
+    pipeline: &Pipeline,
+    engine: &PluginEngine,
+    log: &EmbeddedLog,
+    folder: &Path,
+    watch: impl FnOnce(&Team),
+) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let team = Team::new(1, Arc::clone(&stop));
+    let folder = InstanceFolder::claim(folder, "bench").unwrap();
+    let clock = SystemClock::new();
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| team.run(pipeline, engine, log, &clock, &folder, None));
+        watch(&team);
+        stop.store(true, Ordering::Relaxed);
+        running.join().unwrap().unwrap();
+    });
+}
+
+fn wait_until(team: &Team, offset: u64) {
+    let at = TopicPartition::new("clicks", 0);
+    let is_there = || {
+        let now = team.snapshot();
+        let next = now.positions.get(&at).map_or(-1, |next| next.0);
+        u64::try_from(next).is_ok_and(|next| next >= offset) && now.records >= offset
+    };
+    while !is_there() {
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+fn percentile(sorted: &[u64], percent: usize) -> f64 {
+    let at = (sorted.len() * percent / 100).min(sorted.len() - 1);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds are far below 2^52"
+    )]
+    let millis = sorted[at] as f64 / 1_000.0;
+    millis
+}
+
+fn main() {
+    let commits = Commits::default();
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(commits.clone()))
+        .unwrap();
+    let engine = PluginEngine::new().unwrap();
+    let pipeline = pipeline(&engine);
+    let log = EmbeddedLog::in_memory();
+    log.create_topic(&TopicSpec {
+        name: "clicks".to_owned(),
+        partitions: 1,
+        settings: Default::default(),
+    })
+    .unwrap();
+    write(&log, 0..KEYS);
+    let state = tempfile::tempdir().unwrap();
+
+    run(&pipeline, &engine, &log, state.path(), |team| {
+        let began = Instant::now();
+        wait_until(team, KEYS);
+        println!(
+            "filled with {KEYS} keys in {:.1} s",
+            began.elapsed().as_secs_f64()
+        );
+        commits.0.lock().unwrap().clear();
+        for round in 0..ROUNDS {
+            // Spread over all keys, none twice in a round: the stride has no factor in common with their number.
+            let first = CHANGES * round;
+            write(
+                &log,
+                (first..first + CHANGES).map(|number| number * 617_371 % KEYS),
+            );
+            wait_until(team, KEYS + first + CHANGES);
+        }
+    });
+    let measured = commits.0.lock().unwrap().clone();
+    let mut totals: Vec<u64> = measured.iter().map(|commit| commit.total).collect();
+    totals.sort_unstable();
+    let mut staging: Vec<u64> = measured.iter().map(|commit| commit.staging).collect();
+    staging.sort_unstable();
+    let records: u64 = measured.iter().map(|commit| commit.records).sum();
+    let bytes: u64 = measured.iter().map(|commit| commit.bytes).sum();
+    // Each commit also writes the task's own record.
+    let changed = records - measured.len() as u64;
+    println!(
+        "{} commits, {} changed keys in each on average",
+        measured.len(),
+        changed / measured.len() as u64
+    );
+    for (what, sorted) in [
+        ("a commit stops the worker for", &totals),
+        ("of which staging takes", &staging),
+    ] {
+        println!(
+            "{what}: p50 {:.1} ms, p99 {:.1} ms, at most {:.1} ms",
+            percentile(sorted, 50),
+            percentile(sorted, 99),
+            percentile(sorted, 100)
+        );
+    }
+    println!(
+        "changelog: {} bytes for each changed key, its name of 11 bytes included",
+        bytes / changed.max(1)
+    );
+
+    let lost = tempfile::tempdir().unwrap();
+    let began = Instant::now();
+    run(&pipeline, &engine, &log, lost.path(), |team| {
+        while team.snapshot().positions.is_empty() {
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        let seconds = began.elapsed().as_secs_f64();
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a count of keys is far below 2^52"
+        )]
+        let rate = KEYS as f64 / seconds;
+        println!(
+            "a lost store of {KEYS} keys was built anew in {seconds:.1} s: {rate:.0} keys a second"
+        );
+    });
+}
