@@ -270,7 +270,13 @@ impl<'s> Director<'s, '_> {
             return;
         };
         let member = self.running[at].member;
-        if self.running.iter().filter(|running| running.member == member).count() > 1 {
+        if self
+            .running
+            .iter()
+            .filter(|running| running.member == member)
+            .count()
+            > 1
+        {
             return;
         }
         self.running[at].is_doubled = true;
@@ -401,18 +407,11 @@ impl<'s> Director<'s, '_> {
                 End::Failed(WorkerError::Plugin { .. }) if self.is_calm => {}
                 End::Failed(error) => {
                     let member = running.member;
-<<<<<<< HEAD
                     self.world.fail(format!("worker m{member} ended: {error}"));
-                }
-                End::Panicked(what) => self.world.fail(format!("worker m{} panicked: {what}", running.member)),
-=======
-                    self.world
-                        .fail(|| format!("worker m{member} ended: {error}"));
                 }
                 End::Panicked(what) => self
                     .world
-                    .fail(|| format!("worker m{} panicked: {what}", running.member)),
->>>>>>> worker
+                    .fail(format!("worker m{} panicked: {what}", running.member)),
                 End::Stopped | End::Crashed => {}
             }
             if !is_fenced && !self.runs(running.member) {

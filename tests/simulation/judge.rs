@@ -20,7 +20,11 @@ use crate::support::{Record, read_all};
 ///
 /// # Errors
 /// The first thing that is not as it must be.
-pub(crate) fn output(scenario: &Scenario, expected: &Expected, log: &EmbeddedLog) -> Result<(), String> {
+pub(crate) fn output(
+    scenario: &Scenario,
+    expected: &Expected,
+    log: &EmbeddedLog,
+) -> Result<(), String> {
     results(scenario.kind.function, expected, &read_all(log, SINK))?;
     places("dead letters", &expected.dead, &read_all(log, DEAD))?;
     places("late rows", &expected.late, &read_all(log, LATE))

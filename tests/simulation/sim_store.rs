@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use millstream::log::{Log, Offset, OutboxRecord};
 use millstream::state::{
-    Change, Lineage, MemoryStore, Position, Slice, Stage, StateKey, Store, StoreError, TaskId, Visit,
+    Change, Lineage, MemoryStore, Position, Slice, Stage, StateKey, Store, StoreError, TaskId,
+    Visit,
 };
 use millstream::time::Timestamp;
 use millstream::worker::Stores;
@@ -82,7 +83,9 @@ impl Disk {
     /// Puts all slices ahead of the log, with something in them that it does not have.
     fn advance(&mut self, by: i64) {
         for task in self.store.tasks().unwrap() {
-            let Some(mut position) = self.store.position(task).unwrap() else { continue };
+            let Some(mut position) = self.store.position(task).unwrap() else {
+                continue;
+            };
             position.next = Offset(position.next.0 + by);
             let junk = junk();
             let changes = junk.iter().map(|(key, value)| Change {
@@ -101,8 +104,12 @@ impl Disk {
     /// Applies changes before they are committed, at the position of before.
     pub(crate) fn apply_early(&mut self, records: &[OutboxRecord<'_>]) {
         for task in self.store.tasks().unwrap() {
-            let Some(position) = self.store.position(task).unwrap() else { continue };
-            let of_task = records.iter().filter(|record| record.partition() == Some(task.partition));
+            let Some(position) = self.store.position(task).unwrap() else {
+                continue;
+            };
+            let of_task = records
+                .iter()
+                .filter(|record| record.partition() == Some(task.partition));
             let changes = of_task.map(|record| Change {
                 key: record.key().unwrap_or_default(),
                 value: record.value(),
@@ -125,7 +132,14 @@ fn junk() -> Vec<(Vec<u8>, Vec<u8>)> {
     };
     let mut junk = Vec::new();
     let mut put = |key: &[u8], value: &[u8]| junk.push((key.to_vec(), value.to_vec()));
-    millstream::state::put_parts(window, b"junk", millstream::state::Write::BASE, b"junk", 1_024, &mut put);
+    millstream::state::put_parts(
+        window,
+        b"junk",
+        millstream::state::Write::BASE,
+        b"junk",
+        1_024,
+        &mut put,
+    );
     junk
 }
 
@@ -133,7 +147,9 @@ fn junk() -> Vec<(Vec<u8>, Vec<u8>)> {
 fn foreign(now: Timestamp) -> MemoryStore {
     let mut store = MemoryStore::new();
     let stages = [Stage::Source, Stage::Final];
-    let tasks = stages.into_iter().flat_map(|stage| (0..4).map(move |partition| TaskId { stage, partition }));
+    let tasks = stages
+        .into_iter()
+        .flat_map(|stage| (0..4).map(move |partition| TaskId { stage, partition }));
     for task in tasks {
         let position = Position {
             lineage: Lineage::new(now, "stranger", task),
@@ -170,7 +186,8 @@ impl Stores for SimStores {
     fn open(&self) -> Result<SimStore, StoreError> {
         self.world.may_crash(self.me, Call::Open, When::Before);
         self.world.pass(self.me, 0);
-        self.world.with(|state| state.disks[self.disk].user = Some(self.me));
+        self.world
+            .with(|state| state.disks[self.disk].user = Some(self.me));
         self.world.may_crash(self.me, Call::Open, When::After);
         Ok(SimStore {
             world: Arc::clone(&self.world),
@@ -200,7 +217,10 @@ pub(crate) struct SimStore {
 }
 
 impl SimStore {
-    fn read<T>(&self, work: impl FnOnce(&MemoryStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
+    fn read<T>(
+        &self,
+        work: impl FnOnce(&MemoryStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
         self.world.with(|state| {
             let disk = &state.disks[self.disk];
             if disk.torn {
@@ -217,7 +237,10 @@ impl SimStore {
             let end = bounds[usize::try_from(slice.task.partition).unwrap()].end;
             let next = slice.position.next;
             if next > end && self.world.mutation.is_none() {
-                self.world.fail(format!("the store of {} is at {next}, its changelog ends at {end}", slice.task));
+                self.world.fail(format!(
+                    "the store of {} is at {next}, its changelog ends at {end}",
+                    slice.task
+                ));
             }
         }
     }
@@ -249,7 +272,10 @@ impl Store for SimStore {
         self.world.with(|state| {
             let store = &mut state.disks[self.disk].store;
             for slice in slices {
-                let changes = slice.changes.iter().filter(|change| !drops || is_state(change));
+                let changes = slice
+                    .changes
+                    .iter()
+                    .filter(|change| !drops || is_state(change));
                 let slice = Slice {
                     task: slice.task,
                     changes: changes.copied().collect(),
@@ -278,7 +304,8 @@ impl Store for SimStore {
 
     fn clear(&mut self, task: TaskId) -> Result<(), StoreError> {
         self.read(|_| Ok(()))?;
-        self.world.with(|state| state.disks[self.disk].store.clear(task))
+        self.world
+            .with(|state| state.disks[self.disk].store.clear(task))
     }
 
     fn tasks(&self) -> Result<Vec<TaskId>, StoreError> {
