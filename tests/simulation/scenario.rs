@@ -249,8 +249,12 @@ fn chunks(
     let mut chunks = Vec::new();
     while !events.is_empty() {
         let rest = events.split_off(size.min(events.len()));
-        let wait =
-            [0, rng.random_range(0..300), rng.random_range(0..2_000)][rng.random_range(0..3)];
+        let waits = [0, rng.random_range(0..300), rng.random_range(0..2_000)];
+        let wait = if is_steady {
+            150
+        } else {
+            waits[rng.random_range(0..3)]
+        };
         chunks.push((wait, std::mem::replace(&mut events, rest)));
     }
     if !held.is_empty() {
