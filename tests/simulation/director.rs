@@ -15,7 +15,7 @@ use crate::baton::{Crash, DIRECTOR, End, Id, World};
 use crate::broker::{Broker, SESSION_TIMEOUT};
 use crate::clock::SimClock;
 use crate::faults::{Fault, Odds, Tally};
-use crate::judge::judge;
+use crate::judge::{innards, output};
 use crate::mutations::Mutation;
 use crate::oracle::expected;
 use crate::pipelines::{engine, prepared};
@@ -94,7 +94,11 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
         steps: state.steps,
         verdict: match state.failed.take() {
             Some(why) => Err(why),
-            None => judge(&scenario, &right, &log, &state.broker, &state.disks),
+            None => output(&scenario, &right, &log).and_then(|()| match mutation {
+                None => innards(&right, &log, &state.broker, &state.disks),
+                // A broken protocol has to show in what users see.
+                Some(_) => Ok(()),
+            }),
         },
     })
 }
@@ -184,7 +188,7 @@ impl<'s> Director<'s, '_> {
             self.world.pass(DIRECTOR, 50);
             let now = self.now();
             if now > begun + PATIENCE {
-                self.world.fail(|| self.where_it_stands());
+                self.world.fail(self.where_it_stands());
             }
             if self.has_failed() {
                 return;
@@ -265,8 +269,17 @@ impl<'s> Director<'s, '_> {
         let Some(at) = self.running.iter().position(|running| running.id == id) else {
             return;
         };
-        self.running[at].is_doubled = true;
         let member = self.running[at].member;
+        if self
+            .running
+            .iter()
+            .filter(|running| running.member == member)
+            .count()
+            > 1
+        {
+            return;
+        }
+        self.running[at].is_doubled = true;
         let disk = self.world.with(|state| {
             state.tally.count(Fault::SecondProcess);
             let copy = state.disks[self.members[member].disk].clone();
@@ -394,12 +407,11 @@ impl<'s> Director<'s, '_> {
                 End::Failed(WorkerError::Plugin { .. }) if self.is_calm => {}
                 End::Failed(error) => {
                     let member = running.member;
-                    self.world
-                        .fail(|| format!("worker m{member} ended: {error}"));
+                    self.world.fail(format!("worker m{member} ended: {error}"));
                 }
                 End::Panicked(what) => self
                     .world
-                    .fail(|| format!("worker m{} panicked: {what}", running.member)),
+                    .fail(format!("worker m{} panicked: {what}", running.member)),
                 End::Stopped | End::Crashed => {}
             }
             if !is_fenced && !self.runs(running.member) {

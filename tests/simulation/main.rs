@@ -32,7 +32,7 @@ use faults::Tally;
 use mutations::MUTATIONS;
 
 /// How many seeds a test run tries: so many that it takes about a minute.
-const SEEDS: u64 = 2_000;
+const SEEDS: u64 = 5_000;
 /// Runs at the same time, each on threads of its own of which one runs.
 const LANES: usize = 2;
 

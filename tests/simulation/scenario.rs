@@ -238,7 +238,13 @@ fn chunks(
     let (held, mut events): (Vec<Event>, Vec<Event>) = events
         .into_iter()
         .partition(|event| Some(event.partition) == idle);
-    let parts = rng.random_range(1..12);
+    // Now and then so many small ones that deltas pile up.
+    let is_steady = rng.random_bool(0.1);
+    let parts = if is_steady {
+        50
+    } else {
+        rng.random_range(1..12)
+    };
     let size = (events.len() / parts).max(1);
     let mut chunks = Vec::new();
     while !events.is_empty() {

@@ -111,7 +111,7 @@ impl SimSession {
                     .world
                     .with(|state| state.broker.assigned(self.me, partitions));
                 if let Err(why) = assigned {
-                    self.world.fail(|| why);
+                    self.world.fail(why);
                 }
             }
             Polled::Revoked(partitions) => self.drop_pending(partitions),
@@ -188,8 +188,10 @@ impl SimSession {
                     count_layout(outbox, state);
                     state.broker.committed(self.me, outbox, offsets, now)
                 });
-                if let Err(why) = entered {
-                    self.world.fail(|| why);
+                if let Err(why) = entered
+                    && mutation.is_none()
+                {
+                    self.world.fail(why);
                 }
                 Ok(written)
             }
