@@ -220,6 +220,30 @@ fn a_member_that_comes_back_soon_gets_its_partitions_and_nobody_is_disturbed() {
 }
 
 #[test]
+fn what_a_member_was_told_to_give_up_when_it_ended_finds_an_owner() {
+    with_log(|log| {
+        let topic = new_topic(&log, 4);
+        let group = unique("group");
+        let [one, other] = [0, 1].map(|worker| membership(&group, worker, &[&topic]));
+        let mut first = join_alone(&log, &one, 4);
+        let mut second = log.join(&other).unwrap();
+        until("a revocation", || {
+            poll(&mut second, &mut Vec::new());
+            matches!(poll_once(&mut first, &mut Vec::new()), Polled::Revoked(_))
+        });
+        drop(first);
+        // Within the session timeout: the group gives it back what it was to keep, and nobody the rest.
+        let mut first = log.join(&one).unwrap();
+        until("all partitions", || {
+            poll(&mut first, &mut Vec::new());
+            poll(&mut second, &mut Vec::new());
+            let (first, second) = (first.assignment().len(), second.assignment().len());
+            (first, second) == (2, 2)
+        });
+    });
+}
+
+#[test]
 fn the_topic_of_members_is_compacted() {
     with_log(|log| {
         let topic = new_topic(&log, 1);

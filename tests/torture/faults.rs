@@ -1,6 +1,7 @@
 //! The torturer of one pipeline: keeps its hosts running, does to them, to the broker and to the network what the plan says,
 //! and sees for each fault whether it bit and whether the pipeline went on.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -232,9 +233,10 @@ impl<'a> Torturer<'a> {
         let group = self.job.name.clone();
         let both = self.until(BITE, |_| {
             let members = log.members(&group).unwrap_or_default();
+            let ours = members.iter().filter(|member| member.starts_with(&group));
             // What is behind the last hyphen is the worker's number.
-            let processes = members.iter().filter_map(|member| member.rsplit_once('-'));
-            let processes: std::collections::BTreeSet<&str> = processes.map(|(it, _)| it).collect();
+            let processes = ours.filter_map(|member| member.rsplit_once('-'));
+            let processes: BTreeSet<&str> = processes.map(|(process, _)| process).collect();
             processes.len() > 1
         });
         let stood = self.watch.committed();

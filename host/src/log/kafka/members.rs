@@ -27,8 +27,8 @@ fn topic_of(group: &str) -> Arc<str> {
     format!("{group}-members").into()
 }
 
-/// Notes that a member exists. Its producer has been made, and has not begun a transaction; the group sees it.
-pub(super) fn note(log: &KafkaLog, group: &str, id: &str) -> Result<(), LogError> {
+/// The topic of a group, made where it is missing.
+pub(super) fn make_topic(log: &KafkaLog, group: &str) -> Result<Arc<str>, LogError> {
     let topic = topic_of(group);
     if log.topic(&topic)?.is_none() {
         let compact = ("cleanup.policy".to_owned(), "compact".to_owned());
@@ -38,6 +38,12 @@ pub(super) fn note(log: &KafkaLog, group: &str, id: &str) -> Result<(), LogError
             settings: BTreeMap::from([compact]),
         })?;
     }
+    Ok(topic)
+}
+
+/// Notes that a member exists. Its producer has been made, and has not begun a transaction; the group sees it.
+pub(super) fn note(log: &KafkaLog, group: &str, id: &str) -> Result<(), LogError> {
+    let topic = make_topic(log, group)?;
     write(log, &topic, &[id], Some(NOTED))
 }
 

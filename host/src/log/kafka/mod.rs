@@ -2,7 +2,7 @@
 //!
 //! - [`KafkaLog`]: settings, topics and their bounds.
 //! - `session`: a consumer and a producer that work as one; `holdings`: which partitions it has; `generation`: whether the
-//!   group takes it for a member.
+//!   group takes it for a member; `orphans`: partitions that nobody has.
 //! - `transaction` and `plain`: the two ways to commit; `verdict`: what is done when a step of it fails.
 //! - `members`: who has ever committed in a group, and the end of what dead ones left open.
 //! - `reader`, `writer`, `outside`: for commands, recovery and tests, outside groups and transactions.
@@ -16,6 +16,7 @@ mod generation;
 mod holdings;
 mod known;
 mod members;
+mod orphans;
 mod outside;
 mod plain;
 mod reader;

@@ -18,6 +18,7 @@ use super::contexts::Group;
 use super::errors::log_error;
 use super::generation::identity;
 use super::holdings::Holdings;
+use super::orphans::Orphans;
 use super::outside::{committed, native_offsets};
 use super::plain::Plain;
 use super::records::append;
@@ -42,6 +43,7 @@ const FENCING_SHOWS: Duration = Duration::from_secs(3);
 pub struct KafkaSession {
     consumer: BaseConsumer<Group>,
     holdings: Holdings,
+    orphans: Orphans,
     commits: Commits,
 }
 
@@ -106,6 +108,7 @@ impl KafkaSession {
         Ok(Self {
             consumer,
             holdings: Holdings::default(),
+            orphans: Orphans::new(log, membership),
             commits,
         })
     }
@@ -133,6 +136,7 @@ impl KafkaSession {
                 self.holdings.leave(partitions);
             }
         }
+        self.orphans.changed();
         event
     }
 
@@ -189,6 +193,7 @@ impl Session for KafkaSession {
         if let Some(event) = self.consumer.context().next_event() {
             return Ok(self.take(event));
         }
+        self.orphans.look();
         let (mut records, mut bytes, mut wait) = (0, 0, wait);
         while records < POLL_RECORDS && bytes < POLL_BYTES {
             let polled = self.consumer.poll(wait);
