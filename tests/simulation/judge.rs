@@ -44,9 +44,12 @@ pub(crate) fn innards(
     stores(expected, log, disks)
 }
 
+/// The revisions of a window and key, each with its rows.
+type Revisions = Vec<(i64, Vec<String>)>;
+
 fn results(function: Function, expected: &Expected, written: &[Record]) -> Result<(), String> {
-    // Revisions in the order in which they came, each with its rows.
-    let mut found: BTreeMap<(i64, String), Vec<(i64, Vec<String>)>> = BTreeMap::new();
+    // In the order in which they came.
+    let mut found: BTreeMap<(i64, String), Revisions> = BTreeMap::new();
     for record in written {
         let json = record.json();
         let start = json["window_start_ms"]
