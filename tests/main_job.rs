@@ -26,17 +26,21 @@ struct Topics {
     late: String,
 }
 
-fn file(name: &str, topics: &Topics, workers: usize) -> String {
+fn file(name: &str, topics: &Topics, run: &Run) -> String {
     let Topics {
         clicks,
         visitors,
         dead,
         late,
     } = topics;
+    let Run {
+        workers, delivery, ..
+    } = run;
     format!(
         r#"
         name = "{name}"
         workers = {workers}
+        commit.delivery = "{delivery}"
         log = {{ embedded = "unused", create_topics = true }}
         source = {{ topic = "{clicks}", event_time = {{ field = "event_time", unit = "ms" }}, allowed_disorder = "5s" }}
         sink.topic = "{visitors}"
@@ -51,6 +55,30 @@ fn file(name: &str, topics: &Topics, workers: usize) -> String {
         window = {{ tumbling = "1m" }}
         "#
     )
+}
+
+/// How the job is run.
+struct Run {
+    partitions: i32,
+    workers: usize,
+    delivery: &'static str,
+}
+
+impl Run {
+    fn new(partitions: i32, workers: usize) -> Self {
+        Self {
+            partitions,
+            workers,
+            delivery: "exactly-once",
+        }
+    }
+
+    fn at_least_once() -> Self {
+        Self {
+            delivery: "at-least-once",
+            ..Self::new(4, 2)
+        }
+    }
 }
 
 /// Writes generated clicks to a topic and returns the right answer.
@@ -84,7 +112,7 @@ fn clicks<L: Log>(log: &L, topic: &str, partitions: i32) -> Expected {
 }
 
 /// Runs the job and compares all that it wrote with what is right.
-fn the_main_job<L: Log>(log: &L, partitions: i32, workers: usize) -> Topics {
+fn the_main_job<L: Log>(log: &L, run: &Run) -> Topics {
     let name = unique("visitors");
     let topics = Topics {
         clicks: unique("clicks"),
@@ -92,10 +120,10 @@ fn the_main_job<L: Log>(log: &L, partitions: i32, workers: usize) -> Topics {
         dead: unique("dead"),
         late: unique("late"),
     };
-    create(log, &topics.clicks, partitions, &[]);
-    let expected = clicks(log, &topics.clicks, partitions);
+    create(log, &topics.clicks, run.partitions, &[]);
+    let expected = clicks(log, &topics.clicks, run.partitions);
     let engine = PluginEngine::new().unwrap();
-    let pipeline = pipeline(&file(&name, &topics, workers), &engine);
+    let pipeline = pipeline(&file(&name, &topics, run), &engine);
     let counted = run_to_end(&pipeline, &engine, log);
 
     let mut results: Vec<(i64, i64, u64)> = Vec::new();
@@ -153,48 +181,52 @@ fn the_main_job<L: Log>(log: &L, partitions: i32, workers: usize) -> Topics {
     topics
 }
 
-fn on_the_embedded_log(partitions: i32, workers: usize) {
+fn on_the_embedded_log(run: &Run) {
     let folder = tempfile::tempdir().unwrap();
-    the_main_job(
-        &EmbeddedLog::open(folder.path()).unwrap(),
-        partitions,
-        workers,
-    );
+    the_main_job(&EmbeddedLog::open(folder.path()).unwrap(), run);
 }
 
 #[test]
 fn every_window_is_right_on_the_embedded_log_with_1_partition() {
-    on_the_embedded_log(1, 1);
+    on_the_embedded_log(&Run::new(1, 1));
 }
 
 #[test]
 fn every_window_is_right_on_the_embedded_log_with_4_partitions() {
-    on_the_embedded_log(4, 1);
+    on_the_embedded_log(&Run::new(4, 1));
 }
 
 #[test]
 fn three_workers_give_the_answer_of_one_on_the_embedded_log() {
-    on_the_embedded_log(4, 3);
+    on_the_embedded_log(&Run::new(4, 3));
+}
+
+#[test]
+fn at_least_once_is_exact_as_long_as_nothing_fails() {
+    on_the_embedded_log(&Run::at_least_once());
+    if let Some(log) = kafka() {
+        the_main_job(&log, &Run::at_least_once());
+    }
 }
 
 #[test]
 fn three_workers_give_the_answer_of_one_on_kafka() {
     if let Some(log) = kafka() {
-        the_main_job(&log, 4, 3);
+        the_main_job(&log, &Run::new(4, 3));
     }
 }
 
 #[test]
 fn every_window_is_right_on_kafka_with_1_partition() {
     if let Some(log) = kafka() {
-        the_main_job(&log, 1, 1);
+        the_main_job(&log, &Run::new(1, 1));
     }
 }
 
 #[test]
 fn every_window_is_right_on_kafka_with_4_partitions_and_kafkas_own_consumer_reads_the_same() {
     let Some(log) = kafka() else { return };
-    let topics = the_main_job(&log, 4, 1);
+    let topics = the_main_job(&log, &Run::new(4, 1));
     let Some(libs) = std::env::var_os("MILLSTREAM_KAFKA_LIBS") else {
         println!("SKIPPED: Kafka's console consumer (MILLSTREAM_KAFKA_LIBS is not set)");
         return;

@@ -129,9 +129,9 @@ impl World {
     }
 
     /// Something is wrong: the run ends, and this is what the judge says.
-    pub(crate) fn fail(&self, what: impl FnOnce() -> String) {
+    pub(crate) fn fail(&self, what: String) {
         self.with(|state| {
-            state.failed.get_or_insert_with(what);
+            state.failed.get_or_insert(what);
         });
     }
 

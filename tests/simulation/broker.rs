@@ -134,8 +134,11 @@ impl Broker {
     /// Takes note that partitions are being read.
     pub(crate) fn begun(&mut self, who: Id, from: &[(TopicPartition, Offset)], now: u64) {
         self.changed_at = now;
-        self.readers
-            .extend(from.iter().map(|(at, _)| (at.clone(), who)));
+        // A worker that does not know yet that it has lost them begins them too.
+        let owned = from
+            .iter()
+            .filter(|(at, _)| self.owners.get(at) == Some(&who));
+        self.readers.extend(owned.map(|(at, _)| (at.clone(), who)));
     }
 
     /// Who has a partition, and reads it.

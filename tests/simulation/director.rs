@@ -1,33 +1,30 @@
 //! A run from beginning to end: writes events, starts and restarts workers, does to them what the dice say, and in the end lets all
 //! be well until everything is settled.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{Scope, ScopedJoinHandle};
 
 use millstream::log::embedded::EmbeddedLog;
-use millstream::log::{Log, TopicPartition};
-use millstream::worker::{Identity, Progress, Worker, WorkerError};
+use millstream::worker::WorkerError;
 use rand::RngExt;
 
-use crate::baton::{Crash, DIRECTOR, End, Id, World};
+use crate::baton::{DIRECTOR, End, Id, World};
 use crate::broker::{Broker, SESSION_TIMEOUT};
-use crate::clock::SimClock;
 use crate::faults::{Fault, Odds, Tally};
-use crate::judge::judge;
+use crate::judge::{innards, output};
+use crate::life::Life;
 use crate::mutations::Mutation;
 use crate::oracle::expected;
-use crate::pipelines::{engine, prepared};
-use crate::scenario::{GROUP, REPARTITION, SOURCE, Scenario, written_at};
+use crate::pipelines::prepared;
+use crate::scenario::{SOURCE, Scenario, written_at};
+use crate::settled::{behind, is_settled};
 use crate::sim_log::SimLog;
-use crate::sim_store::{Disk, SimStores};
+use crate::sim_store::Disk;
 use crate::support::{create, write};
 
 /// How many members a run has over time.
 const MEMBERS: usize = 5;
-/// How long nothing must have been committed for all to be settled.
-const QUIET: u64 = 700;
 /// How long settling may take.
 const PATIENCE: u64 = 300_000;
 
@@ -94,7 +91,11 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
         steps: state.steps,
         verdict: match state.failed.take() {
             Some(why) => Err(why),
-            None => judge(&scenario, &right, &log, &state.broker, &state.disks),
+            None => output(&scenario, &right, &log).and_then(|()| match mutation {
+                None => innards(&right, &log, &state.broker, &state.disks),
+                // A broken protocol has to show in what users see.
+                Some(_) => Ok(()),
+            }),
         },
     })
 }
@@ -174,7 +175,7 @@ impl<'s> Director<'s, '_> {
             }
         }
         let begun = self.now();
-        while !self.is_settled() {
+        while !is_settled(&self.world, &self.log) {
             self.reap();
             for member in 0..last {
                 if !self.runs(member) {
@@ -184,7 +185,8 @@ impl<'s> Director<'s, '_> {
             self.world.pass(DIRECTOR, 50);
             let now = self.now();
             if now > begun + PATIENCE {
-                self.world.fail(|| self.where_it_stands());
+                let behind = behind(&self.world, &self.log).join(", ");
+                self.world.fail(format!("it does not settle: {behind}"));
             }
             if self.has_failed() {
                 return;
@@ -265,8 +267,17 @@ impl<'s> Director<'s, '_> {
         let Some(at) = self.running.iter().position(|running| running.id == id) else {
             return;
         };
-        self.running[at].is_doubled = true;
         let member = self.running[at].member;
+        if self
+            .running
+            .iter()
+            .filter(|running| running.member == member)
+            .count()
+            > 1
+        {
+            return;
+        }
+        self.running[at].is_doubled = true;
         let disk = self.world.with(|state| {
             state.tally.count(Fault::SecondProcess);
             let copy = state.disks[self.members[member].disk].clone();
@@ -310,52 +321,20 @@ impl<'s> Director<'s, '_> {
             inner: self.log.clone(),
             topics: self.scenario.topics,
         };
-        let stop = Arc::new(AtomicBool::new(false));
-        let world = Arc::clone(&self.world);
-        let told = Arc::clone(&stop);
         let prepared = prepared(self.scenario.kind_number);
         let pipeline = match &prepared.calm {
             Some(calm) if self.is_calm => calm,
             _ => &prepared.pipeline,
         };
-        let thread = self.scope.spawn(move || {
-            world.await_turn(id);
-            let clock = SimClock {
-                world: Arc::clone(&world),
-                me: id,
-            };
-            let stores = SimStores {
-                world: Arc::clone(&world),
-                me: id,
-                log: log.clone(),
-                disk,
-            };
-            let identity = Identity {
-                member: format!("m{member}"),
-                give_up_after: None,
-            };
-            let progress = Arc::new(Progress::new());
-            let life = || {
-                let worker = Worker::new(
-                    pipeline,
-                    engine(),
-                    log,
-                    clock,
-                    stores,
-                    identity,
-                    progress,
-                    told,
-                );
-                worker.run()
-            };
-            let end = match catch_unwind(AssertUnwindSafe(life)) {
-                Ok(Ok(())) => End::Stopped,
-                Ok(Err(error)) => End::Failed(error),
-                Err(payload) if payload.is::<Crash>() => End::Crashed,
-                Err(payload) => End::Panicked(text(payload.as_ref())),
-            };
-            world.leave(id, end);
-        });
+        let stop = Arc::new(AtomicBool::new(false));
+        let life = Life {
+            log,
+            member: format!("m{member}"),
+            disk,
+            pipeline,
+            stop: Arc::clone(&stop),
+        };
+        let thread = self.scope.spawn(|| life.live());
         self.world.runs_on(id, thread.thread().clone());
         self.running.push(Running {
             id,
@@ -394,12 +373,11 @@ impl<'s> Director<'s, '_> {
                 End::Failed(WorkerError::Plugin { .. }) if self.is_calm => {}
                 End::Failed(error) => {
                     let member = running.member;
-                    self.world
-                        .fail(|| format!("worker m{member} ended: {error}"));
+                    self.world.fail(format!("worker m{member} ended: {error}"));
                 }
                 End::Panicked(what) => self
                     .world
-                    .fail(|| format!("worker m{} panicked: {what}", running.member)),
+                    .fail(format!("worker m{} panicked: {what}", running.member)),
                 End::Stopped | End::Crashed => {}
             }
             if !is_fenced && !self.runs(running.member) {
@@ -445,47 +423,6 @@ impl<'s> Director<'s, '_> {
         write(&self.log, SOURCE, records);
     }
 
-    /// Whether all records have been read, all of it is committed, and nothing happens any more.
-    fn is_settled(&self) -> bool {
-        let is_quiet = self.world.with(|state| {
-            state.now > state.broker.changed_at + QUIET && !state.broker.is_undecided()
-        });
-        is_quiet && self.behind().is_empty()
-    }
-
-    /// The partitions that have not been read to their ends.
-    fn behind(&self) -> Vec<String> {
-        let mut behind = Vec::new();
-        for topic in [SOURCE, REPARTITION] {
-            let Ok(bounds) = self.log.bounds(topic) else {
-                continue;
-            };
-            for (partition, bounds) in (0..).zip(bounds) {
-                let at = TopicPartition::new(topic, partition);
-                let committed = self
-                    .log
-                    .group_offsets(GROUP, std::slice::from_ref(&at))
-                    .unwrap();
-                let committed = committed.first().map(|offset| offset.offset);
-                let is_read = self.world.with(|state| {
-                    let reader = state.broker.reader(&at).map(|reader| &state.actors[reader]);
-                    reader.is_some_and(|it| it.end.is_none() && it.frozen_until + QUIET < state.now)
-                });
-                if committed != Some(bounds.end) || !is_read {
-                    behind.push(format!(
-                        "{at} at {committed:?} of {}, read: {is_read}",
-                        bounds.end
-                    ));
-                }
-            }
-        }
-        behind
-    }
-
-    fn where_it_stands(&self) -> String {
-        format!("it does not settle: {}", self.behind().join(", "))
-    }
-
     fn runs(&self, member: usize) -> bool {
         self.running.iter().any(|running| running.member == member)
     }
@@ -510,15 +447,4 @@ impl<'s> Director<'s, '_> {
     fn draw<T>(&self, draw: impl FnOnce(&mut rand_chacha::ChaCha8Rng) -> T) -> T {
         self.world.with(|state| draw(&mut state.rng))
     }
-}
-
-/// What a panic said.
-fn text(payload: &(dyn std::any::Any + Send)) -> String {
-    let text = payload.downcast_ref::<String>().cloned();
-    text.or_else(|| {
-        payload
-            .downcast_ref::<&str>()
-            .map(|text| (*text).to_owned())
-    })
-    .unwrap_or_else(|| "something that is not a text".to_owned())
 }

@@ -16,27 +16,40 @@ use crate::scenario::{CHANGELOG, DEAD, GROUP, LATE, REPARTITION, SINK, SOURCE, S
 use crate::sim_store::Disk;
 use crate::support::{Record, read_all};
 
-/// Looks at everything that a run has left.
+/// Looks at what a run has written for others.
 ///
 /// # Errors
 /// The first thing that is not as it must be.
-pub(crate) fn judge(
+pub(crate) fn output(
     scenario: &Scenario,
+    expected: &Expected,
+    log: &EmbeddedLog,
+) -> Result<(), String> {
+    results(scenario.kind.function, expected, &read_all(log, SINK))?;
+    places("dead letters", &expected.dead, &read_all(log, DEAD))?;
+    places("late rows", &expected.late, &read_all(log, LATE))
+}
+
+/// Looks at what a run has left for itself.
+///
+/// # Errors
+/// The first thing that is not as it must be.
+pub(crate) fn innards(
     expected: &Expected,
     log: &EmbeddedLog,
     broker: &Broker,
     disks: &[Disk],
 ) -> Result<(), String> {
     broker.balance(SOURCE)?;
-    results(scenario.kind.function, expected, &read_all(log, SINK))?;
-    places("dead letters", &expected.dead, &read_all(log, DEAD))?;
-    places("late rows", &expected.late, &read_all(log, LATE))?;
     stores(expected, log, disks)
 }
 
+/// The revisions of a window and key, each with its rows.
+type Revisions = Vec<(i64, Vec<String>)>;
+
 fn results(function: Function, expected: &Expected, written: &[Record]) -> Result<(), String> {
-    // Revisions in the order in which they came, each with its rows.
-    let mut found: BTreeMap<(i64, String), Vec<(i64, Vec<String>)>> = BTreeMap::new();
+    // In the order in which they came.
+    let mut found: BTreeMap<(i64, String), Revisions> = BTreeMap::new();
     for record in written {
         let json = record.json();
         let start = json["window_start_ms"]

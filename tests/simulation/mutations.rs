@@ -48,24 +48,24 @@ pub(crate) enum Mutation {
 }
 
 /// All of them, each with the first seed that catches it: found by running
-/// `MILLSTREAM_SIM_HUNT=1 cargo test -p millstream --test simulation hunt -- --ignored --nocapture`.
+/// `cargo test -p millstream --test simulation hunt -- --ignored --nocapture`.
 pub(crate) const MUTATIONS: [(Mutation, u64); 16] = [
-    (Mutation::OffsetsOutside, 0),
-    (Mutation::DeadLettersOutside, 0),
-    (Mutation::PartialsOutside, 0),
-    (Mutation::ChangelogOutside, 0),
-    (Mutation::StoreFirst, 0),
-    (Mutation::WatermarksForgotten, 0),
-    (Mutation::NoFencing, 0),
-    (Mutation::AbortIsSuccess, 0),
-    (Mutation::DoubtRepeated, 0),
-    (Mutation::UndecidedIgnored, 0),
-    (Mutation::RestoreStopsShort, 0),
-    (Mutation::NoTombstones, 0),
-    (Mutation::NoDeltas, 0),
-    (Mutation::NoSeek, 0),
-    (Mutation::StaleAfterSeek, 0),
-    (Mutation::StoreWithoutChanges, 0),
+    (Mutation::OffsetsOutside, 5),
+    (Mutation::DeadLettersOutside, 12),
+    (Mutation::PartialsOutside, 24),
+    (Mutation::ChangelogOutside, 14),
+    (Mutation::StoreFirst, 14),
+    (Mutation::WatermarksForgotten, 3),
+    (Mutation::NoFencing, 12),
+    (Mutation::AbortIsSuccess, 16),
+    (Mutation::DoubtRepeated, 11),
+    (Mutation::UndecidedIgnored, 59),
+    (Mutation::RestoreStopsShort, 3),
+    (Mutation::NoTombstones, 8),
+    (Mutation::NoDeltas, 14),
+    (Mutation::NoSeek, 14),
+    (Mutation::StaleAfterSeek, 45),
+    (Mutation::StoreWithoutChanges, 3),
 ];
 
 /// What is committed, after a mutation of it.

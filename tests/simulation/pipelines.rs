@@ -90,6 +90,7 @@ pub(crate) const KINDS: [Kind; 15] = [
         function: Function::Pages,
         key: Key::Country,
         commit: Commit::Tight,
+        small: true,
         bots: true,
         ..PLAIN
     },
@@ -235,4 +236,4 @@ impl Kind {
 }
 
 /// So little that accumulators have to be put away.
-const SMALL_MEMORY: &str = "2500KiB";
+const SMALL_MEMORY: &str = "2000KiB";

@@ -238,13 +238,23 @@ fn chunks(
     let (held, mut events): (Vec<Event>, Vec<Event>) = events
         .into_iter()
         .partition(|event| Some(event.partition) == idle);
-    let parts = rng.random_range(1..12);
+    // Now and then so many small ones that deltas pile up.
+    let is_steady = rng.random_bool(0.1);
+    let parts = if is_steady {
+        50
+    } else {
+        rng.random_range(1..12)
+    };
     let size = (events.len() / parts).max(1);
     let mut chunks = Vec::new();
     while !events.is_empty() {
         let rest = events.split_off(size.min(events.len()));
-        let wait =
-            [0, rng.random_range(0..300), rng.random_range(0..2_000)][rng.random_range(0..3)];
+        let waits = [0, rng.random_range(0..300), rng.random_range(0..2_000)];
+        let wait = if is_steady {
+            150
+        } else {
+            waits[rng.random_range(0..3)]
+        };
         chunks.push((wait, std::mem::replace(&mut events, rest)));
     }
     if !held.is_empty() {

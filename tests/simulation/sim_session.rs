@@ -1,5 +1,5 @@
 //! A worker's part in its group, with all that can happen to it: records that come late and in pieces, partitions that are taken
-//! away, commits that fail in every way.
+//! away. What becomes of its commits is in `sim_commit`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -10,62 +10,26 @@ use millstream::log::{
     CommitError, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, Polled, Session,
     TopicPartition, Written,
 };
-use millstream::state::{StateKey, Write};
 use rand::RngExt;
 
-use crate::baton::{Id, State, World, crash};
+use crate::baton::{Id, World};
 use crate::clock::millis;
 use crate::faults::{Call, Fault, When};
-use crate::mutations::{Mutation, append, rewrite, write_outside};
-use crate::scenario::CHANGELOG;
+use crate::mutations::Mutation;
 use crate::sim_log::{Row, SimLog, gate};
 
 /// See the opening of this file.
 pub(crate) struct SimSession {
-    log: SimLog,
-    world: Arc<World>,
-    me: Id,
+    pub(crate) log: SimLog,
+    pub(crate) world: Arc<World>,
+    pub(crate) me: Id,
     /// The name under which it commits.
-    name: String,
+    pub(crate) name: String,
     /// `None` only while it is dropped.
     inner: Option<EmbeddedSession>,
     /// What has been fetched and not handed out.
     pending: BTreeMap<TopicPartition, VecDeque<Row>>,
     fetched: Fetched,
-}
-
-/// What becomes of a commit.
-enum Fate {
-    /// It is made.
-    Made,
-    Aborted,
-    /// The answer is lost, on its way there or back.
-    Unknown {
-        made: bool,
-    },
-    /// The same, and readers don't know for a while either.
-    Undecided {
-        made: bool,
-        crashes: bool,
-    },
-}
-
-impl Fate {
-    fn draw(state: &mut State) -> Self {
-        let odds = state.odds.clone();
-        if state.draw(odds.aborted) {
-            Fate::Aborted
-        } else if state.draw(odds.done_unknown) {
-            Fate::Unknown { made: true }
-        } else if state.draw(odds.lost_unknown) {
-            Fate::Unknown { made: false }
-        } else if state.draw(odds.undecided) {
-            let (made, crashes) = (state.draw(0.5), state.draw(0.5));
-            Fate::Undecided { made, crashes }
-        } else {
-            Fate::Made
-        }
-    }
 }
 
 impl SimSession {
@@ -84,7 +48,7 @@ impl SimSession {
         })
     }
 
-    fn inner(&mut self) -> &mut EmbeddedSession {
+    pub(crate) fn inner(&mut self) -> &mut EmbeddedSession {
         self.inner
             .as_mut()
             .expect("it is taken only when the session is dropped")
@@ -111,7 +75,7 @@ impl SimSession {
                     .world
                     .with(|state| state.broker.assigned(self.me, partitions));
                 if let Err(why) = assigned {
-                    self.world.fail(|| why);
+                    self.world.fail(why);
                 }
             }
             Polled::Revoked(partitions) => self.drop_pending(partitions),
@@ -148,120 +112,6 @@ impl SimSession {
             }
         });
         self.pending.retain(|_, rows| !rows.is_empty());
-    }
-
-    /// Commits for real, and enters it into the ledger.
-    fn carry_out(
-        &mut self,
-        outbox: &Outbox,
-        offsets: &[GroupOffset],
-    ) -> Result<Written, CommitError> {
-        let mutation = self.world.mutation;
-        write_outside(&self.log, outbox)?;
-        if mutation == Some(Mutation::OffsetsOutside) {
-            self.inner().commit(&Outbox::new(), offsets)?;
-            self.world.may_crash(self.me, Call::Commit, When::After);
-        }
-        let mutated = rewrite(mutation, outbox, offsets);
-        let (outbox, offsets) = match &mutated {
-            Some((outbox, offsets)) => (outbox, offsets.as_slice()),
-            None => (outbox, offsets),
-        };
-        match self.inner().commit(outbox, offsets) {
-            Err(CommitError::Aborted(_) | CommitError::Fenced(_))
-                if mutation == Some(Mutation::NoFencing) =>
-            {
-                append(&self.log, outbox)?;
-                Ok(Written::default())
-            }
-            Err(error) => {
-                let fault = match error {
-                    CommitError::Fenced(_) => Fault::Fenced,
-                    _ => Fault::ZombieRefused,
-                };
-                self.world.with(|state| state.tally.count(fault));
-                Err(error)
-            }
-            Ok(written) => {
-                let entered = self.world.with(|state| {
-                    let now = state.now;
-                    count_layout(outbox, state);
-                    state.broker.committed(self.me, outbox, offsets, now)
-                });
-                if let Err(why) = entered {
-                    self.world.fail(|| why);
-                }
-                Ok(written)
-            }
-        }
-    }
-
-    /// Commits or not, but nobody knows for a while.
-    fn leave_undecided(
-        &mut self,
-        outbox: &Outbox,
-        offsets: &[GroupOffset],
-        made: bool,
-    ) -> Result<(), CommitError> {
-        let ends = |log: &SimLog, at: &TopicPartition| {
-            let bounds = log.inner.bounds(&at.topic).unwrap();
-            bounds[usize::try_from(at.partition).unwrap()].end
-        };
-        let explicit = outbox.records().filter_map(|record| {
-            let at = TopicPartition::new(record.topic(), record.partition()?);
-            Some((at.clone(), ends(&self.log, &at)))
-        });
-        let hidden: BTreeMap<TopicPartition, Offset> = explicit.collect();
-        let partitions: Vec<TopicPartition> =
-            offsets.iter().map(|offset| offset.at.clone()).collect();
-        let committed = self.inner().committed(&partitions).unwrap();
-        let before = partitions.into_iter().map(|at| {
-            let before = committed.iter().find(|offset| offset.at == at).cloned();
-            (at, before)
-        });
-        let before = before.collect();
-        if made {
-            self.carry_out(outbox, offsets)?;
-        }
-        self.world.with(|state| {
-            let now = state.now;
-            state.broker.hide(&self.name, hidden, before, now);
-            state.tally.count(if made {
-                Fault::CommitDoneUndecided
-            } else {
-                Fault::CommitLostUndecided
-            });
-        });
-        Ok(())
-    }
-
-    /// What a broken protocol does before it commits.
-    fn break_before(&mut self, outbox: &Outbox) {
-        if self.world.mutation == Some(Mutation::StoreFirst) {
-            let me = self.me;
-            self.world.with(|state| {
-                let changes: Vec<_> = outbox
-                    .records()
-                    .filter(|record| record.topic() == CHANGELOG)
-                    .collect();
-                if let Some(disk) = state.disks.iter_mut().find(|disk| disk.user == Some(me)) {
-                    disk.apply_early(&changes);
-                }
-            });
-        }
-    }
-
-    /// What a broken protocol makes of an abort.
-    fn abort(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
-        self.world
-            .with(|state| state.tally.count(Fault::CommitAborted));
-        write_outside(&self.log, outbox)?;
-        match self.world.mutation {
-            Some(Mutation::OffsetsOutside) => _ = self.inner().commit(&Outbox::new(), offsets)?,
-            Some(Mutation::AbortIsSuccess) => return Ok(Written::default()),
-            _ => {}
-        }
-        Err(CommitError::Aborted("by the dice".to_owned()))
     }
 }
 
@@ -368,73 +218,7 @@ impl Session for SimSession {
     }
 
     fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
-        self.world.may_crash(self.me, Call::Commit, When::Before);
-        self.break_before(outbox);
-        self.world.pass(self.me, 0);
-        let unknown = || CommitError::Unknown("the answer was lost".to_owned());
-        let answer = match self.world.with(Fate::draw) {
-            Fate::Made => self.carry_out(outbox, offsets),
-            Fate::Aborted => self.abort(outbox, offsets),
-            Fate::Unknown { made } => {
-                if made {
-                    self.carry_out(outbox, offsets)?;
-                }
-                let fault = if made {
-                    Fault::CommitDoneUnknown
-                } else {
-                    Fault::CommitLostUnknown
-                };
-                self.world.with(|state| state.tally.count(fault));
-                match self.world.mutation {
-                    Some(Mutation::DoubtRepeated) => self.carry_out(outbox, offsets),
-                    _ => Err(unknown()),
-                }
-            }
-            Fate::Undecided { made, crashes } => {
-                self.leave_undecided(outbox, offsets, made)?;
-                if crashes {
-                    self.world
-                        .with(|state| state.tally.count(Fault::Crash(When::After, Call::Commit)));
-                    crash();
-                }
-                Err(unknown())
-            }
-        };
-        self.world.note(self.me, || {
-            let at = |offset: &GroupOffset| format!("{}@{}", offset.at, offset.offset);
-            let offsets = offsets.iter().map(at).collect::<Vec<_>>().join(" ");
-            let answer = answer.as_ref().map(drop);
-            format!("commits {} records, {offsets}: {answer:?}", outbox.len())
-        });
-        self.world.may_crash(self.me, Call::Commit, When::After);
-        answer
-    }
-}
-
-/// Counts in which ways contents were written.
-fn count_layout(outbox: &Outbox, state: &mut State) {
-    let mut bases = std::collections::BTreeSet::new();
-    for record in outbox
-        .records()
-        .filter(|record| record.topic() == CHANGELOG)
-    {
-        let Some(Ok(StateKey::Part {
-            window,
-            key,
-            write,
-            chunk,
-        })) = record.key().map(StateKey::decode)
-        else {
-            continue;
-        };
-        let is_base = write == Write::BASE;
-        match record.value() {
-            Some(_) if chunk > 0 => state.tally.count(Fault::Chunked),
-            Some(_) if is_base => _ = bases.insert((window, key)),
-            Some(_) => state.tally.count(Fault::Delta),
-            None if !is_base && bases.contains(&(window, key)) => state.tally.count(Fault::Folded),
-            None => {}
-        }
+        self.commit_or_not(outbox, offsets)
     }
 }
 

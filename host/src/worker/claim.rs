@@ -180,6 +180,16 @@ pub(super) fn slice(
     Ok(Slice::Rebuild(origin.base, why))
 }
 
+/// Since when a slice that stands at `position` counts as written if it is read on: since now only where nothing is left to
+/// read. A slice that is only looked at, again and again, must not seem fresh: tombstones that it has not seen go away meanwhile.
+pub(super) fn applied(position: &Position, bounds: Bounds, now: Timestamp) -> Timestamp {
+    if position.next >= bounds.end {
+        now
+    } else {
+        position.applied
+    }
+}
+
 /// Whether the log may have dropped tombstones that a slice at `position` has not seen: half of the time that it keeps them has
 /// gone by, so that reading on is over before the other half has.
 fn is_stale(position: &Position, now: Timestamp, tombstones_for: Option<Duration>) -> bool {
@@ -257,6 +267,13 @@ mod tests {
         assert_eq!(slice, Ok(Slice::Continue(Offset(50))));
         let (_, why) = rebuilt(judge(Some(&position(50, 999 - days)), 10, bounds(0, 100)));
         assert!(why.contains("tombstones"), "{why}");
+    }
+
+    #[test]
+    fn a_slice_is_as_fresh_as_its_last_reading_however_often_it_is_claimed() {
+        let now = Timestamp(1_000);
+        assert_eq!(applied(&position(50, 7), bounds(0, 100), now), Timestamp(7));
+        assert_eq!(applied(&position(100, 7), bounds(0, 100), now), now);
     }
 
     #[test]

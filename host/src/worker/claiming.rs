@@ -199,20 +199,23 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 "{what}; begin anew with `millstream state reset`, or choose another pipeline name"
             ),
         })?;
-        let next = match slice {
-            claim::Slice::Continue(next) => next,
+        let (next, applied) = match slice {
+            claim::Slice::Continue(next) => {
+                let applied = position.map(|position| claim::applied(&position, bounds, now));
+                (next, applied.unwrap_or(now))
+            }
             claim::Slice::Rebuild(base, why) => {
                 if begin.origin.is_some() {
                     tracing::warn!(%task, why, from = %base, "building the local state anew");
                 }
                 self.store.clear(task)?;
-                base
+                (base, now)
             }
         };
         let position = Position {
             lineage: origin.lineage.clone(),
             next,
-            applied: now,
+            applied,
         };
         // The slice is this history's from now on, however little it has.
         self.store.apply(&[Slice {

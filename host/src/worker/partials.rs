@@ -149,6 +149,6 @@ mod tests {
             target(window(-60_000), b"DE", 8),
             target(window(0), b"DE", 8),
         ];
-        assert_eq!(at, [0, 0, 0, 0]);
+        assert_eq!(at, [3, 7, 1, 3]);
     }
 }

@@ -65,7 +65,10 @@ impl<R: Reader> Restore<R> {
             if let Some(last) = batch.last_offset() {
                 self.position.next = last.next();
             }
-            self.position.applied = now;
+            if self.position.next >= self.end {
+                // Not before: what has not been read may be tombstones that go away.
+                self.position.applied = now;
+            }
             store.apply(&[Slice {
                 task: self.task,
                 changes,
