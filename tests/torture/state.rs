@@ -7,8 +7,8 @@ use std::process::Command;
 
 use rustix::process::geteuid;
 
-/// What a folder that can be full holds at most.
-const SIZE: &str = "size=256m";
+/// What a folder that can be full holds at most: with room for copies, in which the holes of sparse files are filled.
+const SIZE: &str = "size=1g";
 
 /// A state folder. Where the machine lets us it is a file system of its own, kept in memory, which can be full without
 /// harm to others.
