@@ -1,4 +1,5 @@
-//! Writes records outside transactions, each exactly once per call.
+//! Writes records outside transactions. Each is written once per call, except that a broker that is killed meanwhile may leave
+//! some twice: readers of what is written here must take a record that comes again.
 
 use std::time::{Duration, Instant};
 
