@@ -59,7 +59,7 @@ pub(crate) const MUTATIONS: [(Mutation, u64); 16] = [
     (Mutation::NoFencing, 12),
     (Mutation::AbortIsSuccess, 16),
     (Mutation::DoubtRepeated, 11),
-    (Mutation::UndecidedIgnored, 59),
+    (Mutation::UndecidedIgnored, 320),
     (Mutation::RestoreStopsShort, 3),
     (Mutation::NoTombstones, 8),
     (Mutation::NoDeltas, 14),

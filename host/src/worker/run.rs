@@ -17,6 +17,9 @@ use crate::time::Clock;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// The longest wait.
 const LONGEST_WAIT: Duration = Duration::from_secs(10);
+/// A worker that is fenced twice within this time is so by another process. Longer than two processes of one identity take to
+/// fence each other in turn.
+const FENCED_AGAIN: Duration = Duration::from_secs(60);
 /// How often a waiting worker looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(50);
 
@@ -95,10 +98,16 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
     pub fn run(&self) -> Result<(), WorkerError> {
         let mut away_since: Option<Duration> = None;
         let mut wait = FIRST_WAIT;
+        let mut fencings = Fencings::default();
         while !self.stopped() {
             let mut worked = false;
             let error = match self.attempt(&mut worked) {
                 Ok(()) => return Ok(()),
+                Err(LaneEnd::Failed(WorkerError::Fenced(why)))
+                    if !fencings.are_real(self.clock.monotonic()) =>
+                {
+                    WorkerError::Fenced(why)
+                }
                 Err(LaneEnd::Failed(error)) => return Err(error),
                 Err(LaneEnd::Rejoin(error)) => WorkerError::Log(error),
                 Err(LaneEnd::Store(error)) => {
@@ -165,5 +174,35 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
         while self.clock.monotonic() < until && !self.stopped() {
             self.clock.pause(LOOK);
         }
+    }
+}
+
+/// Tells a second process of the same identity from an echo of our own: a request to join that was sent again after its connection
+/// had broken makes Kafka fence the member that the first one made. Who joins once more is rid of the echo; of two
+/// processes, the one that was fenced first is fenced again by the other, and ends.
+#[derive(Default)]
+struct Fencings {
+    last: Option<Duration>,
+}
+
+impl Fencings {
+    /// Notes a fencing at a monotonic time, and tells whether the worker has to end.
+    fn are_real(&mut self, now: Duration) -> bool {
+        let last = self.last.replace(now);
+        last.is_some_and(|last| now.saturating_sub(last) < FENCED_AGAIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_second_fencing_soon_after_the_first_is_real() {
+        let mut fencings = Fencings::default();
+        let soon = FENCED_AGAIN - Duration::from_millis(1);
+        assert!(!fencings.are_real(Duration::ZERO));
+        assert!(!fencings.are_real(FENCED_AGAIN));
+        assert!(fencings.are_real(FENCED_AGAIN + soon));
     }
 }
