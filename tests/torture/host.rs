@@ -163,6 +163,8 @@ impl Ended {
             _ if has_panicked => Ended::Panicked,
             Some(code) => Ended::Code(code),
             None if matches!(status.signal(), Some(6 | 9)) => Ended::Killed,
+            // Told to stop before it had come as far as listening: nothing had begun.
+            None if status.signal() == Some(15) => Ended::Code(0),
             None => Ended::Panicked,
         }
     }
