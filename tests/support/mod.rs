@@ -77,11 +77,16 @@ pub(crate) fn unique(name: &str) -> String {
 
 /// A pipeline from the text of its file, in which `{plugins}` stands for the folder of the components.
 pub(crate) fn pipeline(text: &str, engine: &PluginEngine) -> Pipeline {
+    prepare(text, engine).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same, or why it is refused.
+pub(crate) fn prepare(text: &str, engine: &PluginEngine) -> Result<Pipeline, String> {
     let text = text.replace("{plugins}", components().to_str().unwrap());
     let none = |_: &str| None;
     let no_file = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
-    let config = config::parse(&text, &none, &no_file).unwrap_or_else(|error| panic!("{error}"));
-    Pipeline::prepare(config, engine).unwrap_or_else(|error| panic!("{error}"))
+    let config = config::parse(&text, &none, &no_file).map_err(|error| error.to_string())?;
+    Pipeline::prepare(config, engine).map_err(|error| error.to_string())
 }
 
 /// Creates a topic.
