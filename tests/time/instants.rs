@@ -11,6 +11,8 @@ use jiff::{SignedDuration, Timestamp};
 /// 2026-01-01T00:00:00Z.
 const DAY: i64 = 1_767_225_600_000;
 const DAY_MS: i64 = 86_400_000;
+/// Up to here, milliseconds are easier to read.
+const SHORT: i64 = 1_000_000;
 
 /// Reads an instant.
 pub(crate) fn parse(text: &str) -> Option<i64> {
@@ -26,10 +28,13 @@ pub(crate) fn parse(text: &str) -> Option<i64> {
 
 /// Writes an instant so that [`parse`] reads it.
 pub(crate) fn show(at: i64) -> String {
-    if (-DAY_MS..DAY_MS).contains(&at) {
+    if (-SHORT..SHORT).contains(&at) {
         return format!("{at}ms");
     }
-    let text = Timestamp::from_millisecond(at).unwrap().to_string();
+    let text = match at % 1_000 {
+        0 => format!("{}", Timestamp::from_millisecond(at).unwrap()),
+        _ => format!("{:.3}", Timestamp::from_millisecond(at).unwrap()),
+    };
     if (DAY..DAY + DAY_MS).contains(&at) {
         let time = text.split_once('T').unwrap().1;
         return time.trim_end_matches('Z').to_owned();
