@@ -13,7 +13,7 @@ use millstream::log::{
 };
 use millstream::time::{Clock, Timestamp, millis};
 
-use crate::scenario::{GROUP, Happening, REPARTITION, Row, SOURCE};
+use crate::scenario::{Happening, Names, Row};
 use crate::support;
 
 /// The worker's name in the group.
@@ -66,18 +66,20 @@ pub(crate) struct FedLog {
     pub(crate) clock: HandClock,
     /// Set when the worker has to stop: for a restart, or because all is done.
     pub(crate) stop: Arc<AtomicBool>,
+    names: Names,
     feed: Arc<Mutex<Feed>>,
 }
 
 impl FedLog {
     /// A log in which these things happen, those of one step at once.
-    pub(crate) fn new(partitions: i32, steps: Vec<Vec<Happening>>) -> Self {
+    pub(crate) fn new(names: Names, partitions: i32, steps: Vec<Vec<Happening>>) -> Self {
         let inner = EmbeddedLog::in_memory();
-        support::create(&inner, SOURCE, partitions, &[]);
+        support::create(&inner, &names.source, partitions, &[]);
         Self {
             inner,
             clock: HandClock::default(),
             stop: Arc::default(),
+            names,
             feed: Arc::new(Mutex::new(Feed {
                 steps: steps.into(),
                 expels: false,
@@ -95,17 +97,20 @@ impl FedLog {
 
     /// Whether all that is there has been read, and committed.
     fn is_read(&self) -> bool {
-        [SOURCE, REPARTITION].iter().all(|topic| {
+        let topics = [self.names.source.clone(), self.names.repartition()];
+        topics.iter().all(|topic| {
             let Ok(bounds) = self.inner.bounds(topic) else {
                 return true;
             };
             let partitions: BTreeMap<TopicPartition, Offset> = (0..)
                 .zip(bounds)
                 .filter(|(_, bounds)| bounds.end > bounds.start)
-                .map(|(partition, bounds)| (TopicPartition::new(*topic, partition), bounds.end))
+                .map(|(partition, bounds)| {
+                    (TopicPartition::new(topic.as_str(), partition), bounds.end)
+                })
                 .collect();
             let asked: Vec<TopicPartition> = partitions.keys().cloned().collect();
-            let committed = self.inner.group_offsets(GROUP, &asked).unwrap();
+            let committed = self.inner.group_offsets(&self.names.group, &asked).unwrap();
             let read = committed
                 .iter()
                 .filter(|o| partitions.get(&o.at) == Some(&o.offset));
@@ -119,7 +124,8 @@ impl FedLog {
         feed.polls += 1;
         assert!(feed.polls < MOST_POLLS, "the run does not come to an end");
         if has_rows && std::mem::take(&mut feed.expels) {
-            self.inner.expel(GROUP, &format!("{GROUP}-{MEMBER}"));
+            let group = &self.names.group;
+            self.inner.expel(group, &format!("{group}-{MEMBER}"));
         }
         if !is_empty {
             feed.quiet = 0;
@@ -145,12 +151,12 @@ impl FedLog {
                 Happening::Wait(millis) => self.clock.forward(millis),
             }
         }
-        support::write(&self.inner, SOURCE, rows);
+        support::write(&self.inner, &self.names.source, rows);
     }
 }
 
 /// A row as a record. Its timestamp in the log is not its event time.
-fn record(row: &Row) -> support::ToWrite {
+pub(crate) fn record(row: &Row) -> support::ToWrite {
     let key = row.user.as_ref().map(|user| user.clone().into_bytes());
     (row.partition, key, Some(row.value()), Timestamp(BEGIN))
 }

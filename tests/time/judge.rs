@@ -62,7 +62,7 @@ pub(crate) fn against_oracle(
 }
 
 /// Whether two texts are the same; otherwise both, with marks where they differ.
-fn same(expected: &str, written: &str) -> Result<(), String> {
+pub(crate) fn same(expected: &str, written: &str) -> Result<(), String> {
     if expected == written {
         return Ok(());
     }

@@ -17,7 +17,7 @@ use millstream::time::Timestamp;
 use serde_json::Value;
 
 use crate::instants::show;
-use crate::scenario::{DEAD, LATE, SINK, Scenario};
+use crate::scenario::{Names, Row, Scenario};
 use crate::support::{Record, read_all};
 
 /// A record as a line. Lines of one place are in order, others are not.
@@ -73,14 +73,14 @@ pub(crate) fn dead(row: impl fmt::Display) -> Line {
 }
 
 /// All that is in the topics after a run.
-pub(crate) fn lines<L: Log>(scenario: &Scenario, log: &L) -> Vec<Line> {
-    let read = |topic| {
+pub(crate) fn lines<L: Log>(scenario: &Scenario, names: &Names, log: &L) -> Vec<Line> {
+    let read = |topic: &str| {
         let mut records = read_all(log, topic);
         records.sort_by_key(|record| (record.partition, record.offset));
         records
     };
-    let mut lines: Vec<Line> = read(SINK).iter().map(result).collect();
-    for record in read(LATE) {
+    let mut lines: Vec<Line> = read(&names.sink).iter().map(result).collect();
+    for record in read(&names.late) {
         let row = source(scenario, &record);
         let number = |name| record.header(name).parse::<i64>().unwrap();
         let (start, end) = (
@@ -89,7 +89,7 @@ pub(crate) fn lines<L: Log>(scenario: &Scenario, log: &L) -> Vec<Line> {
         );
         lines.push(late(row, start, end, number("millstream.late_by_ms")));
     }
-    for record in read(DEAD) {
+    for record in read(&names.dead) {
         assert!(!record.header("millstream.reason").is_empty());
         lines.push(dead(source(scenario, &record)));
     }
@@ -97,7 +97,7 @@ pub(crate) fn lines<L: Log>(scenario: &Scenario, log: &L) -> Vec<Line> {
 }
 
 /// The row that a late row or dead letter is, which has to be as it came.
-fn source<'a>(scenario: &'a Scenario, record: &Record) -> &'a crate::scenario::Row {
+fn source<'a>(scenario: &'a Scenario, record: &Record) -> &'a Row {
     let (partition, offset) = record.origin();
     let mut rows = scenario.rows().filter(|row| row.partition == partition);
     let row = rows.nth(usize::try_from(offset).unwrap()).unwrap();

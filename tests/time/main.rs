@@ -6,7 +6,7 @@
 //! - [`lines`]: what a run has written, a line a record; two runs are equal if their lines are.
 //! - [`oracle`]: the same lines, worked out from all rows at once, by sorting, grouping and scanning (`rules`, `sessions`).
 //! - [`judge`] compares; [`view`]: what somebody sees who reads results one after the other, for runs with early ones.
-//! - [`cases`], [`page`], [`random`]: the tests.
+//! - [`cases`], [`page`], [`random`], [`teams`]: the tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
@@ -24,5 +24,6 @@ mod scenario;
 mod sessions;
 #[path = "../support/mod.rs"]
 mod support;
+mod teams;
 mod text;
 mod view;

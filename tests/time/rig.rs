@@ -4,14 +4,15 @@ use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use millstream::log::Log;
 use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 use millstream::state::{MemoryStore, StoreError};
 use millstream::worker::{Identity, Progress, Stores, Worker};
 
-use crate::fed_log::{FedLog, MEMBER};
+use crate::fed_log::{FedLog, MEMBER, record};
 use crate::lines::{Line, lines};
-use crate::scenario::{Happening, Scenario};
+use crate::scenario::{Happening, Names, Scenario};
 use crate::support;
 
 /// In which pieces, and in which order of the partitions, rows come to the worker. Results do not depend on it.
@@ -53,8 +54,10 @@ impl Interleaving {
 /// # Errors
 /// Why the pipeline is refused, or what the worker ended with.
 pub(crate) fn run(scenario: &Scenario, interleaving: Interleaving) -> Result<Vec<Line>, String> {
-    let pipeline = pipeline(&scenario.file())?;
+    let names = Names::new("");
+    let pipeline = pipeline(&scenario.file(&names))?;
     let log = FedLog::new(
+        names.clone(),
         scenario.partitions(),
         interleaving.steps(&scenario.happenings),
     );
@@ -75,7 +78,18 @@ pub(crate) fn run(scenario: &Scenario, interleaving: Interleaving) -> Result<Vec
         );
         worker.run().map_err(|error| error.to_string())?;
     }
-    Ok(lines(scenario, &log.inner))
+    Ok(lines(scenario, &names, &log.inner))
+}
+
+/// The same with all rows written beforehand to a log that may be shared, by a team of workers with the machine's own clock.
+pub(crate) fn run_team<L: Log>(scenario: &Scenario, workers: usize, log: &L) -> Vec<Line> {
+    let names = Names::new(&support::unique("time"));
+    let file = format!("workers = {workers}\n{}", scenario.file(&names));
+    let pipeline = support::pipeline(&file, engine());
+    support::create(log, &names.source, scenario.partitions(), &[]);
+    support::write(log, &names.source, scenario.rows().map(record));
+    support::run_to_end(&pipeline, engine(), log);
+    lines(scenario, &names, log)
 }
 
 /// The engine of all runs.

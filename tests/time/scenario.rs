@@ -7,13 +7,34 @@ use toml::{Table, Value};
 
 use crate::support;
 
-/// The names of the topics; the group has the pipeline's.
-pub(crate) const GROUP: &str = "p";
-pub(crate) const SOURCE: &str = "rows";
-pub(crate) const SINK: &str = "sink";
-pub(crate) const LATE: &str = "late";
-pub(crate) const DEAD: &str = "dead";
-pub(crate) const REPARTITION: &str = "p-repartition";
+/// The names of a pipeline and its topics; the group has the pipeline's.
+#[derive(Clone, Debug)]
+pub(crate) struct Names {
+    pub(crate) group: String,
+    pub(crate) source: String,
+    pub(crate) sink: String,
+    pub(crate) late: String,
+    pub(crate) dead: String,
+}
+
+impl Names {
+    /// Names of one scenario in a log of its own, or, with a prefix that nobody else uses, in one that is shared.
+    pub(crate) fn new(prefix: &str) -> Self {
+        let of = |name: &str| format!("{prefix}{name}");
+        Self {
+            group: of("p"),
+            source: of("rows"),
+            sink: of("sink"),
+            late: of("late"),
+            dead: of("dead"),
+        }
+    }
+
+    /// The topic through which source tasks reach final ones.
+    pub(crate) fn repartition(&self) -> String {
+        format!("{}-repartition", self.group)
+    }
+}
 
 /// Something that happens.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -86,9 +107,9 @@ impl Scenario {
     }
 
     /// The pipeline file.
-    pub(crate) fn file(&self) -> String {
+    pub(crate) fn file(&self, names: &Names) -> String {
         let mut source = self.source.clone();
-        source.insert("topic".to_owned(), SOURCE.into());
+        source.insert("topic".to_owned(), names.source.clone().into());
         source.insert(
             "event_time".to_owned(),
             Value::Table(Table::from_iter([
@@ -111,10 +132,15 @@ impl Scenario {
             let named = step.iter_mut().filter(|(_, v)| v.as_str() == Some(shown));
             named.for_each(|(_, value)| *value = path.clone().into());
         }
-        let of = |topic: &str| Value::Table(Table::from_iter([("topic".to_owned(), topic.into())]));
+        let of = |topic: &String| {
+            Value::Table(Table::from_iter([(
+                "topic".to_owned(),
+                topic.clone().into(),
+            )]))
+        };
         let table = |text: &str| Value::Table(text.parse().unwrap());
         let file = Table::from_iter([
-            ("name".to_owned(), GROUP.into()),
+            ("name".to_owned(), names.group.clone().into()),
             (
                 "log".to_owned(),
                 table("embedded = \"unused\"\ncreate_topics = true\npartitions = 2"),
@@ -124,9 +150,9 @@ impl Scenario {
                 table(&format!("interval = \"1ms\"\nmax_rows = {}", self.max_rows)),
             ),
             ("source".to_owned(), Value::Table(source)),
-            ("sink".to_owned(), of(SINK)),
-            ("late".to_owned(), of(LATE)),
-            ("dead_letters".to_owned(), of(DEAD)),
+            ("sink".to_owned(), of(&names.sink)),
+            ("late".to_owned(), of(&names.late)),
+            ("dead_letters".to_owned(), of(&names.dead)),
             ("step".to_owned(), Value::Array(vec![Value::Table(step)])),
         ]);
         toml::to_string(&file).unwrap()
