@@ -10,7 +10,7 @@ use crate::rig::Interleaving;
 use crate::scenario::{Happening, Row, Scenario};
 
 /// How many scenarios are drawn of each sort of window. Each is run once in every interleaving.
-const CASES: u32 = 24;
+const CASES: u32 = 16;
 
 /// A value of a pipeline file, under its key.
 type Setting = (&'static str, Value);
