@@ -121,13 +121,16 @@ fn frame(sort: Sort) -> impl Strategy<Value = Frame> {
             if lists && updates != "discarding" {
                 step.push(("window_apply", "list.wasm".into()));
             }
-            if !is_count {
+            let is_global = matches!(sort, Sort::Rows | Sort::Global);
+            let lateness = (lateness - 4).max(0);
+            // Where a window is published once there are no updates.
+            if !is_count && (is_global || lateness > 0 || emit.is_some()) {
                 step.push(("updates", updates.into()));
             }
-            if !matches!(sort, Sort::Rows | Sort::Global) {
+            if !is_global {
                 let lateness = match sort {
                     Sort::Calendar => format!("{lateness}h"),
-                    _ => format!("{}ms", (lateness - 4).max(0)),
+                    _ => format!("{lateness}ms"),
                 };
                 step.push(("allowed_lateness", lateness.into()));
                 step.extend(emit.map(|every| match every {

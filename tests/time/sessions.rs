@@ -146,7 +146,7 @@ fn apply<'a>(
     }
     for row in others {
         let tau = row.rows[0].tau;
-        out.push(late(row.rows[0].row, row.first, row.last, tau - row.end()));
+        out.push(late(row.rows[0].row, row.first, row.last, tau - row.last));
     }
     for session in sessions {
         let (first, last) = (session.first, session.last);
