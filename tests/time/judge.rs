@@ -51,12 +51,15 @@ pub(crate) fn against_oracle(
     let expected = View::of(&expected, &rules).map_err(|why| format!("the oracle: {why}"))?;
     for interleaving in interleavings {
         let written = run(scenario, *interleaving)?;
-        let told = |differs| {
+        let told = |differs: String| {
             let written = lines::text(&written);
             format!("{interleaving:?}\n{scenario}\n{differs}\nwritten\n{written}")
         };
-        let seen = View::of(&written, &rules).map_err(told)?;
-        same(&expected.text(), &seen.text()).map_err(told)?;
+        let seen = View::of(&written, &rules).map_err(&told)?;
+        same(&expected.text(), &seen.text()).map_err(&told)?;
+        if let Some(place) = seen.forgotten(oracle::until(scenario)) {
+            return Err(told(format!("{place} stands as it was early")));
+        }
     }
     Ok(())
 }

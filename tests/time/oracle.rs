@@ -59,8 +59,19 @@ pub(crate) fn expected(scenario: &Scenario) -> Vec<Line> {
     out
 }
 
-/// The rows by key. Those that have none where there must be one are dead letters.
-fn groups<'a>(rules: &Rules, scenario: &'a Scenario, out: &mut Vec<Line>) -> Vec<Group<'a>> {
+/// How far time has come in the slowest partition in the end.
+pub(crate) fn until(scenario: &Scenario) -> i64 {
+    let (_, watermarks) = judged(&Rules::of(scenario), scenario, &mut Vec::new());
+    watermarks.into_iter().min().unwrap()
+}
+
+/// Each row with what it is judged by, partition by partition, and each partition's watermark in the end. Rows that have no key where
+/// there must be one are dead letters.
+fn judged<'a>(
+    rules: &Rules,
+    scenario: &'a Scenario,
+    out: &mut Vec<Line>,
+) -> (Vec<Judged<'a>>, Vec<i64>) {
     let mut judged = Vec::new();
     let mut watermarks = Vec::new();
     for partition in 0..scenario.partitions() {
@@ -80,6 +91,12 @@ fn groups<'a>(rules: &Rules, scenario: &'a Scenario, out: &mut Vec<Line>) -> Vec
         }
         watermarks.push(tau);
     }
+    (judged, watermarks)
+}
+
+/// The rows by key.
+fn groups<'a>(rules: &Rules, scenario: &'a Scenario, out: &mut Vec<Line>) -> Vec<Group<'a>> {
+    let (judged, watermarks) = judged(rules, scenario, out);
     let lowest = watermarks.iter().copied().min().unwrap_or(i64::MIN);
     let mut groups: BTreeMap<(usize, Option<&str>), Group<'a>> = BTreeMap::new();
     for judged in judged {

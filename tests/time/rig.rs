@@ -1,17 +1,19 @@
 //! Runs a scenario on the real engine, from its pipeline file to the records that it writes.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use millstream::log::Log;
+use millstream::log::{Log, Offset};
 use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 use millstream::state::{MemoryStore, StoreError};
+use millstream::time::{SystemClock, Timestamp};
 use millstream::worker::{Identity, Progress, Stores, Worker};
 
 use crate::fed_log::{FedLog, MEMBER, record};
 use crate::lines::{Line, lines};
+use crate::oracle;
 use crate::scenario::{Happening, Names, Scenario};
 use crate::support;
 
@@ -88,7 +90,20 @@ pub(crate) fn run_team<L: Log>(scenario: &Scenario, workers: usize, log: &L) -> 
     let pipeline = support::pipeline(&file, engine());
     support::create(log, &names.source, scenario.partitions(), &[]);
     support::write(log, &names.source, scenario.rows().map(record));
-    support::run_to_end(&pipeline, engine(), log);
+    let (sources, until) = (support::ends(log, &names.source), oracle::until(scenario));
+    support::run_until(&pipeline, engine(), log, SystemClock::new(), |now| {
+        // Also by tasks that nobody had when the others were done.
+        let is_sent = || {
+            let mut sent = BTreeMap::new();
+            if log.topic(&names.repartition()).unwrap().is_some() {
+                sent = support::ends(log, &names.repartition());
+                sent.retain(|_, end| *end > Offset(0));
+            }
+            support::is_read(now, &sent)
+        };
+        support::is_read(now, &sources) && now.watermark == Some(Timestamp(until)) && is_sent()
+    })
+    .unwrap_or_else(|error| panic!("{error}"));
     lines(scenario, &names, log)
 }
 

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use crate::instants;
 use crate::lines::Line;
 use crate::rules::{Rules, Updates, Windows};
 
@@ -36,6 +37,18 @@ impl View {
                 .map_err(|why| format!("{why}: {line}"))?;
         }
         Ok(view)
+    }
+
+    /// A result that stands, was never final, and is of a window that has ended: nobody has said that it is no more.
+    pub(crate) fn forgotten(&self, until: i64) -> Option<&str> {
+        let early = self.places.iter().filter(|(_, seen)| !seen.is_over);
+        let standing = early.filter(|(_, seen)| seen.now.is_some());
+        let ended = |place: &str| {
+            let end = place.split(' ').nth(2).and_then(instants::parse);
+            end.is_some_and(|end| end < until)
+        };
+        let mut places = standing.map(|(place, _)| place.as_str());
+        places.find(|place| ended(place))
     }
 
     /// It as a text to compare. What was not final yet is left out: the oracle knows of windows that have ended only.
