@@ -64,6 +64,8 @@ struct Job<L> {
     visitors: String,
     dead: String,
     late: String,
+    /// Kept from run to run, so that each run's members are those of the one before.
+    state: tempfile::TempDir,
 }
 
 impl<L: Log> Job<L> {
@@ -101,6 +103,7 @@ impl<L: Log> Job<L> {
             visitors,
             dead,
             late,
+            state: tempfile::tempdir().unwrap(),
         }
     }
 
@@ -142,8 +145,7 @@ impl<L: Log> Job<L> {
     ) -> Snapshot {
         let stop = Arc::new(AtomicBool::new(false));
         let config = self.pipeline.config();
-        let state = tempfile::tempdir().unwrap();
-        let folder = InstanceFolder::claim(state.path(), &config.name).unwrap();
+        let folder = InstanceFolder::claim(self.state.path(), &config.name).unwrap();
         let team = team(config.workers, Arc::clone(&stop));
         std::thread::scope(|scope| {
             let running = scope.spawn(|| {
