@@ -3,6 +3,7 @@
 use super::WorkerError;
 use super::contents::Contents;
 use super::gather::{Destination, Gatherer, Late};
+use super::judging::{judge, tell_unread};
 use super::owned::OwnedWindows;
 use super::partials::PARTIALS;
 use super::progress::Counts;
@@ -15,7 +16,7 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::plan::OutputPlan;
 use crate::rows::{FieldType, RowJson};
 use crate::state::{ExchangeReader, Exchanged};
-use crate::window::Window;
+use crate::window::{Horizon, Window};
 
 /// Some records and what they go through.
 pub(super) struct Part<'a> {
@@ -28,6 +29,8 @@ pub(super) struct Part<'a> {
     pub(super) decoder: &'a mut Decoder,
     pub(super) decoded: &'a mut Decoded,
     pub(super) outbox: &'a mut Outbox,
+    /// How far in the future records may lie, if that is limited.
+    pub(super) horizon: Option<Horizon>,
 }
 
 /// What came of some records.
@@ -59,11 +62,8 @@ impl Part<'_> {
                 reason: failure.reason,
             })
             .collect();
-        let watermarks = decoded
-            .event_times
-            .iter()
-            .map(|time| task.watermark.observe(*time))
-            .collect();
+        let unread_watermarks = tell_unread(batch, &decoded.unread_watermarks);
+        let watermarks = judge(decoded, &mut task.watermark, self.horizon, &mut rejected)?;
         let flow = Flow {
             batch,
             rows: std::mem::take(&mut decoded.rows),
@@ -103,6 +103,7 @@ impl Part<'_> {
                 filtered: stepped.filtered,
                 dead_letters: rejected.len(),
                 late: late.len(),
+                unread_watermarks,
                 results,
                 ..Counts::default()
             },
@@ -125,7 +126,7 @@ impl Part<'_> {
         };
         let mut partials: Vec<(Window, &[u8], &[u8])> = Vec::new();
         let mut whole: Vec<(Window, &[u8], Vec<u8>)> = Vec::new();
-        let mut watermarks = Vec::new();
+        let mut told = Vec::new();
         for row in start..end {
             let offset = self.batch.offset(row);
             let damaged = |error| WorkerError::Committed {
@@ -149,7 +150,8 @@ impl Part<'_> {
                         let bytes = task.pieces.add(window, key, source, piece);
                         whole.extend(bytes.map_err(damaged)?.map(|bytes| (window, key, bytes)));
                     }
-                    Exchanged::Watermark(at, to) => watermarks.push((at, to)),
+                    Exchanged::Watermark(at, to) => told.push((at, Some(to))),
+                    Exchanged::Ended(at) => told.push((at, None)),
                 }
             }
         }
@@ -159,8 +161,11 @@ impl Part<'_> {
         partials.extend(whole);
         // Before the watermarks: partials of a commit stand before the watermarks that they were made under.
         let refused = windows.merge(&partials, contents)?;
-        for (at, to) in watermarks {
-            windows.watermarks.advance(&at, to);
+        for (at, to) in told {
+            match to {
+                Some(to) => windows.watermarks.advance(&at, to),
+                None => windows.watermarks.end(&at),
+            }
         }
         if refused > 0 {
             tracing::warn!(

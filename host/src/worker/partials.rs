@@ -26,6 +26,8 @@ pub(super) struct Partials {
     most: usize,
     /// The watermarks that have been sent, of partitions that are this worker's.
     sent: BTreeMap<TopicPartition, Timestamp>,
+    /// The next commit says of all that have ended that they have.
+    says_again: bool,
 }
 
 impl Partials {
@@ -36,11 +38,22 @@ impl Partials {
             partitions,
             most,
             sent: BTreeMap::new(),
+            says_again: false,
         }
     }
 
-    /// Stages what has come into the slots `dirty` since the last commit, and the watermarks that have moved. `sender` is a
-    /// number that no other worker sends under.
+    /// Lets the next commit say of all partitions that have ended that they have.
+    pub(super) fn say_again(&mut self) {
+        self.says_again = true;
+    }
+
+    /// Whether there is that to say.
+    pub(super) fn says_again(&self) -> bool {
+        self.says_again
+    }
+
+    /// Stages what has come into the slots `dirty` since the last commit, and the watermarks that have moved, each with whether its
+    /// partition has ended. `sender` is a number that no other worker sends under.
     ///
     /// # Errors
     /// If the function failed.
@@ -48,7 +61,7 @@ impl Partials {
         &mut self,
         dirty: &[Slot],
         sender: u32,
-        watermarks: impl Iterator<Item = (&'a TopicPartition, Timestamp)>,
+        watermarks: impl Iterator<Item = (&'a TopicPartition, Timestamp, bool)>,
         contents: &mut Contents,
         outbox: &mut Outbox,
         now: Timestamp,
@@ -67,16 +80,25 @@ impl Partials {
                 writer.part(window, key, sender, delta.unwrap_or_default());
             }
         }
-        for (at, watermark) in watermarks {
-            if watermark == Timestamp::MIN || self.sent.get(at) == Some(&watermark) {
+        let says_again = std::mem::take(&mut self.says_again);
+        for (at, watermark, has_ended) in watermarks {
+            let is_told = watermark == Timestamp::MIN || self.sent.get(at) == Some(&watermark);
+            if is_told && !(has_ended && says_again) {
                 continue;
             }
-            self.sent.insert(at.clone(), watermark);
             for to in 0..self.partitions {
                 let writer = writers
                     .entry(to)
                     .or_insert_with(|| ExchangeWriter::new(self.most));
-                writer.watermark(at, watermark);
+                if !is_told {
+                    writer.watermark(at, watermark);
+                }
+                if has_ended {
+                    writer.ended(at);
+                }
+            }
+            if !is_told {
+                self.sent.insert(at.clone(), watermark);
             }
         }
         for (to, writer) in writers {

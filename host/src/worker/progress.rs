@@ -38,6 +38,7 @@ pub(super) struct Counts {
     pub(super) filtered: usize,
     pub(super) late: usize,
     pub(super) late_partials: usize,
+    pub(super) unread_watermarks: usize,
     pub(super) results: usize,
     pub(super) windows_fired: usize,
 }
@@ -49,6 +50,7 @@ impl Counts {
         self.filtered += more.filtered;
         self.late += more.late;
         self.late_partials += more.late_partials;
+        self.unread_watermarks += more.unread_watermarks;
         self.results += more.results;
         self.windows_fired += more.windows_fired;
     }
@@ -63,6 +65,7 @@ pub struct Progress {
     pub(super) filtered: AtomicU64,
     pub(super) late: AtomicU64,
     pub(super) late_partials: AtomicU64,
+    pub(super) unread_watermarks: AtomicU64,
     pub(super) results: AtomicU64,
     pub(super) windows_fired: AtomicU64,
     pub(super) commits: AtomicU64,
@@ -86,6 +89,8 @@ pub struct Snapshot {
     pub late: u64,
     /// Partials that came for windows that had fired.
     pub late_partials: u64,
+    /// Records whose watermark could not be read, and did not move their partition's.
+    pub unread_watermarks: u64,
     /// Result records written.
     pub results: u64,
     /// Windows fired, each key counted.
@@ -132,6 +137,7 @@ impl Progress {
             filtered: read(&self.filtered),
             late: read(&self.late),
             late_partials: read(&self.late_partials),
+            unread_watermarks: read(&self.unread_watermarks),
             results: read(&self.results),
             windows_fired: read(&self.windows_fired),
             commits: read(&self.commits),
@@ -159,6 +165,7 @@ impl Progress {
         add(&self.filtered, counts.filtered);
         add(&self.late, counts.late);
         add(&self.late_partials, counts.late_partials);
+        add(&self.unread_watermarks, counts.unread_watermarks);
         add(&self.results, counts.results);
         add(&self.windows_fired, counts.windows_fired);
         add(&self.commits, 1);
@@ -179,6 +186,7 @@ impl Progress {
                 (&all.filtered, &one.filtered),
                 (&all.late, &one.late),
                 (&all.late_partials, &one.late_partials),
+                (&all.unread_watermarks, &one.unread_watermarks),
                 (&all.results, &one.results),
                 (&all.windows_fired, &one.windows_fired),
                 (&all.commits, &one.commits),

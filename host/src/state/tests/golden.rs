@@ -136,6 +136,7 @@ fn records_of_the_repartition_topic() {
     writer.part(MINUTE, b"de", 3, b"partial");
     writer.part(MINUTE, b"", 3, &[7; 40]);
     writer.watermark(&clicks(3), MINUTE.end);
+    writer.ended(&clicks(3));
     let mut written = Vec::new();
     writer.finish(|value| written.push(value.to_vec()));
     let mut pieces = Pieces::new();
@@ -160,6 +161,7 @@ fn records_of_the_repartition_topic() {
                 Exchanged::Watermark(at, watermark) => {
                     assert_eq!((at, watermark), (clicks(3), MINUTE.end));
                 }
+                Exchanged::Ended(at) => assert_eq!(at, clicks(3)),
             }
         }
     }
@@ -224,11 +226,13 @@ fn marks() {
     let marks = [
         Mark {
             watermark: Timestamp::MIN,
+            highest: Timestamp::MIN,
             shape: Shape::default(),
             state: None,
         },
         Mark {
             watermark: MINUTE.end,
+            highest: Timestamp(MINUTE.end.0 + 5_000),
             shape,
             state: Some(Origin {
                 lineage,
