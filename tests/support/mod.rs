@@ -77,11 +77,16 @@ pub(crate) fn unique(name: &str) -> String {
 
 /// A pipeline from the text of its file, in which `{plugins}` stands for the folder of the components.
 pub(crate) fn pipeline(text: &str, engine: &PluginEngine) -> Pipeline {
+    prepare(text, engine).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// The same, or why it is refused.
+pub(crate) fn prepare(text: &str, engine: &PluginEngine) -> Result<Pipeline, String> {
     let text = text.replace("{plugins}", components().to_str().unwrap());
     let none = |_: &str| None;
     let no_file = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
-    let config = config::parse(&text, &none, &no_file).unwrap_or_else(|error| panic!("{error}"));
-    Pipeline::prepare(config, engine).unwrap_or_else(|error| panic!("{error}"))
+    let config = config::parse(&text, &none, &no_file).map_err(|error| error.to_string())?;
+    Pipeline::prepare(config, engine).map_err(|error| error.to_string())
 }
 
 /// Creates a topic.
@@ -212,13 +217,38 @@ pub(crate) fn run_to_end_by<L: Log, C: Clock + Clone + Send + Sync>(
     log: &L,
     clock: C,
 ) -> Result<Snapshot, WorkerError> {
-    let stop = Arc::new(AtomicBool::new(false));
     let mut ends = BTreeMap::new();
     for topic in &pipeline.config().source.topics {
-        for (partition, bounds) in (0_i32..).zip(log.bounds(topic).unwrap()) {
-            ends.insert(TopicPartition::new(topic.as_str(), partition), bounds.end);
-        }
+        ends.extend(self::ends(log, topic));
     }
+    run_until(pipeline, engine, log, clock, |now| {
+        is_read(now, &ends) && now.has_settled()
+    })
+}
+
+/// The offset behind the last record of each partition of a topic.
+pub(crate) fn ends<L: Log>(log: &L, topic: &str) -> BTreeMap<TopicPartition, Offset> {
+    let bounds = (0_i32..).zip(log.bounds(topic).unwrap());
+    bounds
+        .map(|(partition, bounds)| (TopicPartition::new(topic, partition), bounds.end))
+        .collect()
+}
+
+/// Whether partitions have been read to these ends.
+pub(crate) fn is_read(now: &Snapshot, ends: &BTreeMap<TopicPartition, Offset>) -> bool {
+    let is_read = |(at, end)| now.positions.get(at).is_some_and(|next| next >= end);
+    ends.iter().all(is_read)
+}
+
+/// Runs a pipeline until that is done which `is_done` knows of.
+pub(crate) fn run_until<L: Log, C: Clock + Clone + Send + Sync>(
+    pipeline: &Pipeline,
+    engine: &PluginEngine,
+    log: &L,
+    clock: C,
+    is_done: impl Fn(&Snapshot) -> bool,
+) -> Result<Snapshot, WorkerError> {
+    let stop = Arc::new(AtomicBool::new(false));
     let state = tempfile::tempdir().unwrap();
     let folder = InstanceFolder::claim(state.path(), &pipeline.config().name).unwrap();
     let team = Team::new(pipeline.config().workers, Arc::clone(&stop));
@@ -228,9 +258,7 @@ pub(crate) fn run_to_end_by<L: Log, C: Clock + Clone + Send + Sync>(
             team.run(pipeline, engine, log, &clock, &folder, give_up_after)
         });
         while !running.is_finished() {
-            let now = team.snapshot();
-            let is_read = |(at, end)| now.positions.get(at).is_some_and(|next| next >= end);
-            if ends.iter().all(is_read) && now.has_settled() {
+            if is_done(&team.snapshot()) {
                 stop.store(true, Ordering::Relaxed);
             }
             std::thread::park_timeout(Duration::from_millis(10));
