@@ -13,6 +13,8 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     /// Before every instant: the watermark of a partition of which nothing is known.
     pub const MIN: Timestamp = Timestamp(i64::MIN);
+    /// After every instant.
+    pub const MAX: Timestamp = Timestamp(i64::MAX);
     /// The earliest instant that can be written as RFC 3339: 0000-01-01T00:00:00Z.
     pub const EARLIEST: Timestamp = Timestamp(-62_167_219_200_000);
     /// The latest instant that can be written as RFC 3339: 9999-12-30T21:59:59.999Z. It is some hours short of the

@@ -183,11 +183,12 @@ fn only_open_windows(expected: &Expected, task: TaskId, entries: &Entries) -> Re
     for key in entries.keys() {
         let key = StateKey::decode(key).map_err(|error| error.to_string())?;
         let watermark = expected.watermarks[usize::try_from(task.partition).unwrap()];
-        if let StateKey::Part { window, .. } = key
-            && watermark.is_some_and(|watermark| window.end.0 <= watermark)
+        if let StateKey::Part { pane, .. } = key
+            && watermark.is_some_and(|watermark| pane.span.end.0 <= watermark)
         {
             return Err(format!(
-                "{task} still has something of {window}, which has fired"
+                "{task} still has something of {}, which has fired",
+                pane.span
             ));
         }
     }

@@ -222,7 +222,7 @@ fn count_layout(outbox: &Outbox, state: &mut State) {
         .filter(|record| record.topic() == CHANGELOG)
     {
         let Some(Ok(StateKey::Part {
-            window,
+            pane,
             key,
             write,
             chunk,
@@ -233,9 +233,9 @@ fn count_layout(outbox: &Outbox, state: &mut State) {
         let is_base = write == Write::BASE;
         match record.value() {
             Some(_) if chunk > 0 => state.tally.count(Fault::Chunked),
-            Some(_) if is_base => _ = bases.insert((window, key)),
+            Some(_) if is_base => _ = bases.insert((pane, key)),
             Some(_) => state.tally.count(Fault::Delta),
-            None if !is_base && bases.contains(&(window, key)) => state.tally.count(Fault::Folded),
+            None if !is_base && bases.contains(&(pane, key)) => state.tally.count(Fault::Folded),
             None => {}
         }
     }

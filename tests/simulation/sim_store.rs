@@ -133,7 +133,7 @@ fn junk() -> Vec<(Vec<u8>, Vec<u8>)> {
     let mut junk = Vec::new();
     let mut put = |key: &[u8], value: &[u8]| junk.push((key.to_vec(), value.to_vec()));
     millstream::state::put_parts(
-        window,
+        millstream::window::Pane::of(window),
         b"junk",
         millstream::state::Write::BASE,
         b"junk",

@@ -12,7 +12,7 @@ use millstream::state::{
     ExchangeWriter, Lineage, Mark, Origin, Stage, StateKey, TaskId, TaskState, Write, put_parts,
 };
 use millstream::time::Timestamp;
-use millstream::window::Window;
+use millstream::window::{Pane, Window};
 
 use crate::job::Job;
 use crate::support::{create, write};
@@ -61,6 +61,7 @@ pub(crate) fn worked<L: Log>(job: &Job, log: &L) {
                     Timestamp(7_000),
                 ),
             ],
+            firing: None,
         };
         let (mut key, mut value) = (Vec::new(), Vec::new());
         StateKey::Task.encode(&mut key);
@@ -70,7 +71,7 @@ pub(crate) fn worked<L: Log>(job: &Job, log: &L) {
     let windows = [(1, "a"), (1, "b"), (2, "a")];
     for (minute, key) in windows {
         put_parts(
-            window(minute),
+            pane(minute),
             key.as_bytes(),
             Write(1),
             &[7; 100],
@@ -81,7 +82,7 @@ pub(crate) fn worked<L: Log>(job: &Job, log: &L) {
     let repartition: Arc<str> = topics::repartition(&config).into();
     for source in 0..2_u32 {
         let mut exchange = ExchangeWriter::new(1_000);
-        exchange.part(window(3), b"c", source, b"partial");
+        exchange.part(pane(3), b"c", source, b"partial");
         exchange.finish(|value| outbox.push(&repartition, record(1, None, value)));
     }
     let offset = |topic: &str, partition, offset, state| GroupOffset {
@@ -116,11 +117,11 @@ pub(crate) fn worked<L: Log>(job: &Job, log: &L) {
     session.commit(&outbox, &offsets).unwrap();
 }
 
-fn window(minute: i64) -> Window {
-    Window {
+fn pane(minute: i64) -> Pane {
+    Pane::of(Window {
         start: Timestamp(minute * MINUTE),
         end: Timestamp((minute + 1) * MINUTE),
-    }
+    })
 }
 
 fn record<'a>(partition: i32, key: Option<&'a [u8]>, value: &'a [u8]) -> RecordParts<'a> {

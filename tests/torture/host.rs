@@ -112,12 +112,24 @@ impl Host {
                 return Some(ended);
             }
             if begin.elapsed() > END {
+                self.tell_where_it_hangs();
                 self.kill();
                 return Some(Ended::Hung);
             }
             std::thread::park_timeout(LOOK);
         }
         None
+    }
+
+    /// Writes the stacks of its threads beside its logs, where there is a debugger.
+    fn tell_where_it_hangs(&self) {
+        let Some(child) = &self.running else { return };
+        let process = child.id().to_string();
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-p", &process, "-batch", "-ex", "thread apply all bt"]);
+        if let Ok(output) = gdb.output() {
+            std::fs::write(self.folder.join("stacks.log"), output.stdout).unwrap();
+        }
     }
 
     /// How it ended, once after each end.
@@ -163,6 +175,8 @@ impl Ended {
             _ if has_panicked => Ended::Panicked,
             Some(code) => Ended::Code(code),
             None if matches!(status.signal(), Some(6 | 9)) => Ended::Killed,
+            // Told to stop before it had come as far as listening: nothing had begun.
+            None if status.signal() == Some(15) => Ended::Code(0),
             None => Ended::Panicked,
         }
     }

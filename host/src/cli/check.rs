@@ -8,7 +8,7 @@ use indicatif::MultiProgress;
 use super::place::{AnyLog, open};
 use super::{Failure, logs, out};
 use crate::log::{Log, LogError};
-use crate::pipeline::config::{Output, Window};
+use crate::pipeline::config::Output;
 use crate::pipeline::{Pipeline, config, topics};
 use crate::plugin::PluginEngine;
 use crate::rows::Field;
@@ -70,12 +70,11 @@ fn describe(pipeline: &Pipeline, out: &mut dyn Write) -> io::Result<()> {
         }
     }
     if let Output::Windows(step) = &config.output {
-        let Window::Tumbling { size, offset } = step.window;
         let key = step
             .key
             .as_deref()
             .map_or("over all rows".to_owned(), |key| format!("keyed by {key}"));
-        writeln!(out, "  windows of {size:?}, offset {offset:?}, {key}")?;
+        writeln!(out, "  windows: {}, {key}", step.window)?;
     }
     writeln!(out, "  writes {}", topics::written(config).join(", "))
 }

@@ -134,7 +134,7 @@ impl From<WorkerError> for Failure {
             WorkerError::Log(_) | WorkerError::GaveUp { .. } | WorkerError::Commit(_) => {
                 Failure::Log(text)
             }
-            WorkerError::Shape(_) => Failure::Usage(text),
+            WorkerError::Shape(_) | WorkerError::Windows(_) => Failure::Usage(text),
             WorkerError::Fenced(_) => Failure::Fenced(text),
             WorkerError::Committed { .. }
             | WorkerError::Store(_)

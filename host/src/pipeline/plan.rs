@@ -5,18 +5,22 @@
 //! scope's columns are what its steps want: in the first scope the decoder delivers them, in a later one they are the map's
 //! fields and, beside them, the fields of the scope before that the map keeps.
 
-use super::config::{Output, PipelineConfig, RowStepKind};
+use super::config::{Output, PipelineConfig, RowStepKind, Updates, Window};
 use crate::decode::Format;
 use crate::rows::{Field, FieldType};
 
 /// Names that the host itself writes into the results of windows.
-pub const RESULT_FIELDS: [&str; 6] = [
+pub const RESULT_FIELDS: [&str; 10] = [
     "window_start",
     "window_end",
     "window_start_ms",
     "window_end_ms",
+    "first_row",
+    "last_row",
     "key",
     "revision",
+    "final",
+    "retraction",
 ];
 
 /// What a function declares.
@@ -77,6 +81,8 @@ pub enum OutputPlan {
         select: Vec<usize>,
         /// The column of the key and its type.
         key: Option<(usize, FieldType)>,
+        /// The column of the gap of sessions, if rows may have one of their own.
+        gap: Option<usize>,
         /// The fields of the results.
         fields: Vec<Field>,
     },
@@ -130,6 +136,16 @@ pub enum PlanError {
         name: String,
         /// Its type.
         ty: FieldType,
+    },
+    /// Results that can't be told by what has changed of them.
+    #[error(
+        "step {step} produces {field}, and updates = \"discarding\" writes differences of int64 and float64 only: choose accumulating or retracting"
+    )]
+    Difference {
+        /// The step.
+        step: String,
+        /// The field.
+        field: Field,
     },
     /// A function produces a field that the host writes itself.
     #[error("step {step} produces a field named {name}, which is a name that every result has: {}", RESULT_FIELDS.join(", "))]
@@ -355,9 +371,34 @@ fn plan_output(
                 .as_deref()
                 .map(|name| scope.want_key(name))
                 .transpose()?;
+            let gap = match &step.window {
+                Window::Session {
+                    gap_field: Some(name),
+                    ..
+                } => {
+                    let field = Field {
+                        name: name.clone(),
+                        ty: FieldType::Int64,
+                        optional: true,
+                    };
+                    Some(scope.want("its gap", &field)?)
+                }
+                _ => None,
+            };
+            let is_number =
+                |field: &&Field| matches!(field.ty, FieldType::Int64 | FieldType::Float64);
+            if step.updates == Updates::Discarding
+                && let Some(field) = signature.produces.iter().find(|field| !is_number(field))
+            {
+                return Err(PlanError::Difference {
+                    step: name.to_owned(),
+                    field: field.clone(),
+                });
+            }
             Ok(OutputPlan::Windows {
                 select,
                 key,
+                gap,
                 fields: signature.produces.clone(),
             })
         }

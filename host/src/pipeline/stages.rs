@@ -4,7 +4,7 @@
 //! come from one partition. Otherwise each source task sums up what it has read, and sends that on to the tasks that settle
 //! windows: two stages.
 
-use super::config::{Output, PipelineConfig, RowStepKind};
+use super::config::{Output, PipelineConfig, RowStepKind, Trigger, Window};
 use crate::state::Stages;
 
 /// The property of a record that says which partition it is in.
@@ -27,6 +27,24 @@ pub fn stages(config: &PipelineConfig, source_partitions: i32) -> Stages {
     }
 }
 
+/// Why a pipeline can't run with these stages, if it can't.
+pub fn refusal(config: &PipelineConfig, stages: Stages) -> Option<String> {
+    let Output::Windows(step) = &config.output else {
+        return None;
+    };
+    let counts_rows = matches!(
+        step.window,
+        Window::Count { .. } | Window::Global(Trigger::Rows(_))
+    );
+    (counts_rows && stages == Stages::Two).then(|| {
+        format!(
+            "windows of so many rows need rows in one order, and rows of several partitions have none: gather them by the records' own key \
+             (key = \"{PARTITION_KEY}\" in step {}, without a map before it), or read a topic of one partition",
+            step.function.name
+        )
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
@@ -34,6 +52,10 @@ mod tests {
     use crate::pipeline::config;
 
     fn of(topics: &str, steps: &str, partitions: i32) -> Stages {
+        config_of(topics, steps, partitions).1
+    }
+
+    fn config_of(topics: &str, steps: &str, partitions: i32) -> (PipelineConfig, Stages) {
         let text = format!(
             r#"
             name = "p"
@@ -46,7 +68,9 @@ mod tests {
         );
         let none = |_: &str| None;
         let no_file = |_: &std::path::Path| Ok(String::new());
-        stages(&config::parse(&text, &none, &no_file).unwrap(), partitions)
+        let config = config::parse(&text, &none, &no_file).unwrap();
+        let stages = stages(&config, partitions);
+        (config, stages)
     }
 
     fn window(key: &str) -> String {
@@ -57,6 +81,19 @@ mod tests {
     #[test]
     fn without_a_window_there_is_no_state() {
         assert_eq!(of("[\"in\"]", "", 4), Stages::None);
+    }
+
+    #[test]
+    fn rows_are_counted_only_where_they_have_an_order() {
+        let refused = |key: &str, partitions| {
+            let text = window(key).replace("tumbling = \"1m\"", "count = 10");
+            let (config, stages) = config_of("[\"in\"]", &text, partitions);
+            refusal(&config, stages)
+        };
+        assert_eq!(refused("", 1), None);
+        assert_eq!(refused("key = \"$key\"", 4), None);
+        let why = refused("", 4).unwrap();
+        assert!(why.contains("key = \"$key\" in step a"), "{why}");
     }
 
     #[test]

@@ -13,6 +13,8 @@
 //! | 1: a part | window start and end: i64 each, source: u32, key and bytes, each with its length before it: u32 |
 //! | 2: a watermark | length of the topic's name: u32, name: UTF-8, partition: u32, watermark: i64 |
 //! | 3: a piece of a part | as a part, but before the bytes: number of the piece and how many there are, u32 each |
+//! | 4, 5: a part whose rows wait, and a piece of one | since: i64, and then as 1 and 3 |
+//! | 6: a record that may be late | source: u32, and a held row as [`super::entries`] says, with its length before it: u32 |
 //!
 //! `source` is the number of the source partition that the part comes from. The pieces of a part are in consecutive
 //! records of its source, in order, whatever other sources' records lie between.
@@ -24,20 +26,29 @@
 
 use std::collections::HashMap;
 
+use super::entries::HeldRow;
 use crate::format::{FormatError, Reading, put_bytes, put_topic_partition, put_window};
 use crate::log::TopicPartition;
 use crate::time::Timestamp;
-use crate::window::Window;
+use crate::window::Pane;
 
 const WHAT: &str = "a record of the repartition topic";
 const VERSION: u8 = 1;
 const PART: u8 = 1;
 const WATERMARK: u8 = 2;
 const PIECE: u8 = 3;
+const PENDING_PART: u8 = 4;
+const PENDING_PIECE: u8 = 5;
+const HELD: u8 = 6;
 
-/// What a part has besides its key and its bytes: kind, window, source, two lengths.
-const PART_OVERHEAD: usize = 1 + 16 + 4 + 4 + 4;
-const PIECE_OVERHEAD: usize = PART_OVERHEAD + 8;
+/// What a part has besides its key and its bytes: kind, since where its rows wait, span, source, two lengths.
+fn overhead(pane: Pane) -> usize {
+    let since = if pane.is_pending() { 8 } else { 0 };
+    1 + since + 16 + 4 + 4 + 4
+}
+
+/// What a piece has besides: its number, and how many there are.
+const PIECE_MORE: usize = 8;
 
 /// Gathers what one commit sends to one partition, in values that a record can hold.
 #[derive(Debug)]
@@ -59,17 +70,23 @@ impl ExchangeWriter {
         }
     }
 
-    /// Adds what came to a window and key from the source partition of number `source`.
-    pub fn part(&mut self, window: Window, key: &[u8], source: u32, bytes: &[u8]) {
-        if 1 + PART_OVERHEAD + key.len() + bytes.len() <= self.most {
-            self.begin(PART, PART_OVERHEAD + key.len() + bytes.len());
-            self.put_head(window, key, source);
+    /// Adds what came to a pane and key from the source partition of number `source`.
+    pub fn part(&mut self, pane: Pane, key: &[u8], source: u32, bytes: &[u8]) {
+        let overhead = overhead(pane);
+        if 1 + overhead + key.len() + bytes.len() <= self.most {
+            let kind = if pane.is_pending() {
+                PENDING_PART
+            } else {
+                PART
+            };
+            self.begin(kind, overhead + key.len() + bytes.len());
+            self.put_head(pane, key, source);
             put_bytes(&mut self.open, bytes);
             return;
         }
         let room = self
             .most
-            .saturating_sub(1 + PIECE_OVERHEAD + key.len())
+            .saturating_sub(1 + overhead + PIECE_MORE + key.len())
             .max(1);
         // Also where there are no bytes, and the key alone is too long.
         let of = bytes.len().div_ceil(room).max(1);
@@ -77,12 +94,39 @@ impl ExchangeWriter {
         let mut pieces = bytes.chunks(room);
         for number in 0..of {
             let piece = pieces.next().unwrap_or_default();
-            self.begin(PIECE, PIECE_OVERHEAD + key.len() + piece.len());
-            self.put_head(window, key, source);
+            let kind = if pane.is_pending() {
+                PENDING_PIECE
+            } else {
+                PIECE
+            };
+            self.begin(kind, overhead + PIECE_MORE + key.len() + piece.len());
+            self.put_head(pane, key, source);
             self.open.extend_from_slice(&number.to_be_bytes());
             self.open.extend_from_slice(&of.to_be_bytes());
             put_bytes(&mut self.open, piece);
         }
+    }
+
+    /// Adds a record that may be late, from the source partition of number `source`. Its value is left out where it is larger than
+    /// a record.
+    pub fn held(&mut self, source: u32, row: &HeldRow) {
+        let mut bytes = Vec::new();
+        row.encode(&mut bytes);
+        if 1 + 1 + 4 + 4 + bytes.len() > self.most {
+            let shorter = HeldRow {
+                omitted: row
+                    .record_value
+                    .as_ref()
+                    .map_or(0, |value| value.len() as u64),
+                record_value: None,
+                ..row.clone()
+            };
+            bytes.clear();
+            shorter.encode(&mut bytes);
+        }
+        self.begin(HELD, 1 + 4 + 4 + bytes.len());
+        self.open.extend_from_slice(&source.to_be_bytes());
+        put_bytes(&mut self.open, &bytes);
     }
 
     /// Adds the watermark of a source partition.
@@ -114,8 +158,11 @@ impl ExchangeWriter {
         self.open.push(kind);
     }
 
-    fn put_head(&mut self, window: Window, key: &[u8], source: u32) {
-        put_window(&mut self.open, window);
+    fn put_head(&mut self, pane: Pane, key: &[u8], source: u32) {
+        if pane.is_pending() {
+            self.open.extend_from_slice(&pane.since.0.to_be_bytes());
+        }
+        put_window(&mut self.open, pane.span);
         self.open.extend_from_slice(&source.to_be_bytes());
         put_bytes(&mut self.open, key);
     }
@@ -124,10 +171,10 @@ impl ExchangeWriter {
 /// An entry of a record.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Exchanged<'a> {
-    /// What came to a window and key.
+    /// What came to a pane and key.
     Part {
-        /// The window.
-        window: Window,
+        /// The pane.
+        pane: Pane,
         /// The key; empty for a step without one.
         key: &'a [u8],
         /// The number of the source partition.
@@ -135,10 +182,10 @@ pub enum Exchanged<'a> {
         /// The partial.
         bytes: &'a [u8],
     },
-    /// A piece of what came to a window and key, to be given to [`Pieces::add`].
+    /// A piece of what came to a pane and key, to be given to [`Pieces::add`].
     Piece {
-        /// The window.
-        window: Window,
+        /// The pane.
+        pane: Pane,
         /// The key; empty for a step without one.
         key: &'a [u8],
         /// The number of the source partition.
@@ -146,6 +193,8 @@ pub enum Exchanged<'a> {
         /// Which piece.
         piece: Piece<'a>,
     },
+    /// A record that may be late, and the number of its source partition.
+    Held(u32, HeldRow),
     /// A source partition's watermark: nothing before it comes after this.
     Watermark(TopicPartition, Timestamp),
 }
@@ -198,16 +247,23 @@ fn read_entry<'a>(reading: &mut Reading<'a>) -> Result<Exchanged<'a>, FormatErro
         let at = reading.topic_partition()?;
         return Ok(Exchanged::Watermark(at, reading.timestamp()?));
     }
-    if kind != PART && kind != PIECE {
-        return Err(reading.damaged());
+    if kind == HELD {
+        let source = reading.u32()?;
+        return Ok(Exchanged::Held(source, HeldRow::decode(reading.bytes()?)?));
     }
-    let window = reading.window()?;
+    let since = match kind {
+        PART | PIECE => Timestamp::MIN,
+        PENDING_PART | PENDING_PIECE => reading.timestamp()?,
+        _ => return Err(reading.damaged()),
+    };
+    let span = reading.window()?;
+    let pane = Pane { since, span };
     let source = reading.u32()?;
     let key = reading.bytes()?;
-    if kind == PART {
+    if kind == PART || kind == PENDING_PART {
         let bytes = reading.bytes()?;
         return Ok(Exchanged::Part {
-            window,
+            pane,
             key,
             source,
             bytes,
@@ -219,7 +275,7 @@ fn read_entry<'a>(reading: &mut Reading<'a>) -> Result<Exchanged<'a>, FormatErro
         bytes: reading.bytes()?,
     };
     Ok(Exchanged::Piece {
-        window,
+        pane,
         key,
         source,
         piece,
@@ -234,7 +290,7 @@ pub struct Pieces {
 
 #[derive(Debug)]
 struct Open {
-    window: Window,
+    pane: Pane,
     key: Vec<u8>,
     of: u32,
     next: u32,
@@ -252,13 +308,13 @@ impl Pieces {
         self.open.is_empty()
     }
 
-    /// Adds a piece of what came to a window and key from a source. Returns the whole if it was the last.
+    /// Adds a piece of what came to a pane and key from a source. Returns the whole if it was the last.
     ///
     /// # Errors
     /// If it is not the piece that must follow.
     pub fn add(
         &mut self,
-        window: Window,
+        pane: Pane,
         key: &[u8],
         source: u32,
         piece: Piece<'_>,
@@ -266,7 +322,7 @@ impl Pieces {
         let Piece { number, of, bytes } = piece;
         let mut open = match self.open.remove(&source) {
             None => Open {
-                window,
+                pane,
                 key: key.to_vec(),
                 of,
                 next: 0,
@@ -274,7 +330,7 @@ impl Pieces {
             },
             Some(open) => open,
         };
-        let follows = (open.window, &open.key[..], open.of, open.next) == (window, key, of, number);
+        let follows = (open.pane, &open.key[..], open.of, open.next) == (pane, key, of, number);
         if !follows || number >= of {
             return Err(FormatError::Damaged(WHAT));
         }

@@ -6,6 +6,7 @@
 //!
 //! - [`TaskId`], [`Position`]: whose state it is, and how far the local copy has come.
 //! - [`StateKey`], [`TaskState`], [`put_parts`]: the records of the changelog, which are the entries of the store.
+//! - [`Published`], [`encode_session`], [`Counter`], [`HeldRow`]: what a task keeps beside the contents of panes.
 //! - [`ExchangeWriter`], [`ExchangeReader`]: partials on their way from one stage to the next.
 //! - [`Mark`], [`Committed`], [`Shape`]: what stands beside a committed offset, so that the next owner knows what to trust.
 //! - [`Store`] with [`DiskStore`] and its twin [`MemoryStore`]: the local copy.
@@ -16,6 +17,7 @@
 
 mod committed;
 mod disk;
+mod entries;
 mod error;
 mod exchange;
 mod folder;
@@ -35,11 +37,13 @@ mod tests;
 pub use crate::format::FormatError;
 pub use committed::Committed;
 pub use disk::DiskStore;
+pub use entries::{Counter, HeldRow, Published, decode_session, encode_session};
 pub use error::StoreError;
 pub use exchange::{ExchangeReader, ExchangeWriter, Exchanged, Piece, Pieces};
 pub use folder::InstanceFolder;
 pub use key::{
-    StateKey, Write, all_parts, parts_after_key, parts_after_window, parts_of_key, parts_of_window,
+    KeyRange, StateKey, Write, all_entries, all_kept_in_memory, all_parts, all_pending_parts,
+    parts_after_key, parts_after_pane, parts_of_key, parts_of_pane, published_before,
 };
 pub use mark::{Mark, Origin};
 pub use memory::MemoryStore;

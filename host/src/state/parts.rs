@@ -1,4 +1,4 @@
-//! What one write adds to a window and key, cut into chunks that a record of the log can hold.
+//! What one write adds to a pane and key, cut into chunks that a record of the log can hold.
 //!
 //! # Layout, version 1
 //! A chunk is the value of an entry with the key [`StateKey::Part`]:
@@ -18,16 +18,16 @@
 
 use super::key::{StateKey, Write};
 use crate::format::{FormatError, Reading};
-use crate::window::Window;
+use crate::window::Pane;
 
 const WHAT: &str = "a part of a window";
 const VERSION: u8 = 1;
 const HEADER: usize = 5;
 
-/// Cuts what a write adds to a window and key into chunks, and gives `put` the key and value of each. A value has at
+/// Cuts what a write adds to a pane and key into chunks, and gives `put` the key and value of each. A value has at
 /// most `most` bytes, the few of its header included. Returns how many there are: at least one, also of nothing.
 pub fn put_parts(
-    window: Window,
+    pane: Pane,
     key: &[u8],
     write: Write,
     bytes: &[u8],
@@ -39,7 +39,7 @@ pub fn put_parts(
     let chunks = u32::try_from(chunks).expect("no partial fills four billion records");
     let (mut name, mut value) = (Vec::new(), Vec::new());
     StateKey::Part {
-        window,
+        pane,
         key: key.to_vec(),
         write,
         chunk: 0,
@@ -59,11 +59,11 @@ pub fn put_parts(
     chunks
 }
 
-/// What one write added to a window and key.
+/// What one write added to a pane and key.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Part {
-    /// The window.
-    pub window: Window,
+    /// The pane.
+    pub pane: Pane,
     /// The key.
     pub key: Vec<u8>,
     /// The write.
@@ -94,7 +94,7 @@ impl PartReader {
     pub fn push(&mut self, key: &[u8], value: &[u8]) -> Result<Option<Part>, FormatError> {
         let damaged = || FormatError::Damaged(WHAT);
         let StateKey::Part {
-            window,
+            pane,
             key,
             write,
             chunk,
@@ -108,7 +108,7 @@ impl PartReader {
         let (part, seen) = match self.open.take() {
             None => {
                 let part = Part {
-                    window,
+                    pane,
                     key,
                     write,
                     chunks,
@@ -117,8 +117,8 @@ impl PartReader {
                 (part, 0)
             }
             Some((mut part, seen)) => {
-                let whole = (part.window, &part.key, part.write, part.chunks);
-                if whole != (window, &key, write, chunks) {
+                let whole = (part.pane, &part.key, part.write, part.chunks);
+                if whole != (pane, &key, write, chunks) {
                     return Err(damaged());
                 }
                 part.bytes.extend_from_slice(bytes);
@@ -155,25 +155,26 @@ mod tests {
 
     use super::*;
     use crate::time::Timestamp;
+    use crate::window::Window;
 
     type Entries = Vec<(Vec<u8>, Vec<u8>)>;
 
-    fn window(end: i64) -> Window {
-        Window {
+    fn pane(end: i64) -> Pane {
+        Pane::of(Window {
             start: Timestamp(end - 10),
             end: Timestamp(end),
-        }
+        })
     }
 
     fn put(entries: &mut Entries, part: &Part, most: usize) -> u32 {
         let Part {
-            window,
+            pane,
             key,
             write,
             bytes,
             ..
         } = part;
-        put_parts(*window, key, *write, bytes, most, &mut |key, value| {
+        put_parts(*pane, key, *write, bytes, most, &mut |key, value| {
             entries.push((key.to_vec(), value.to_vec()));
         })
     }
@@ -191,7 +192,7 @@ mod tests {
     fn part() -> impl Strategy<Value = Part> {
         let bytes = prop::collection::vec(any::<u8>(), 0..40);
         (0_i64..3, 0_u8..2, 0_u64..3, bytes).prop_map(|(end, key, write, bytes)| Part {
-            window: window(end),
+            pane: pane(end),
             key: vec![key],
             write: Write(write),
             chunks: 0,
@@ -208,7 +209,7 @@ mod tests {
             let mut entries = Vec::new();
             let mut expected: Vec<Part> = parts
                 .into_iter()
-                .map(|(end, part)| Part { window: window(end), ..part })
+                .map(|(end, part)| Part { pane: pane(end), ..part })
                 .collect();
             for part in &mut expected {
                 part.chunks = put(&mut entries, part, most);
@@ -228,7 +229,7 @@ mod tests {
             prop_assert!(chunks > 1);
             entries.remove(at.index(entries.len()));
             prop_assert!(read(&entries).is_err());
-            put(&mut entries, &Part { window: window(100), ..next }, 12);
+            put(&mut entries, &Part { pane: pane(100), ..next }, 12);
             prop_assert!(read(&entries).is_err());
         }
 
@@ -248,7 +249,7 @@ mod tests {
     fn a_limit_that_is_too_small_for_anything_still_makes_progress() {
         let mut entries = Vec::new();
         let part = Part {
-            window: window(0),
+            pane: pane(0),
             key: vec![],
             write: Write::BASE,
             chunks: 3,

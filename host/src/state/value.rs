@@ -1,25 +1,31 @@
 //! What a task knows of itself beside its windows.
 //!
-//! # Layout, version 1
+//! # Layout, version 2
 //!
 //! | bytes | what |
 //! |---|---|
-//! | 1 | version: 1 |
+//! | 1 | version: 2 |
 //! | 8 | the number of the next write: u64 |
 //! | 8 | windows that end at or before this have fired: i64 |
 //! | 4 | how many watermarks follow: u32 |
 //! | each | length of the topic's name: u32, name: UTF-8, partition: u32, watermark: i64 |
+//! | 1 | whether a window is firing: 0 or 1. If it is 1: |
+//! | 16 | the window's start and end: i64 each |
+//! | 4 and as many as they say | the last of its keys that has fired |
+//!
+//! Version 1 ends with the watermarks: no window was firing that was not found by what is left of it.
 //!
 //! The entry is written in the same transaction as the parts that it counts, so a task that is taken over never gives the
 //! number of a write that is there to another one.
 
 use super::key::Write;
-use crate::format::{FormatError, Reading, put_topic_partition};
+use crate::format::{FormatError, Reading, put_bytes, put_topic_partition, put_window};
 use crate::log::TopicPartition;
 use crate::time::Timestamp;
+use crate::window::Window;
 
 const WHAT: &str = "the entry of a task";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// What a task knows of itself beside its windows.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,6 +36,8 @@ pub struct TaskState {
     pub fired: Timestamp,
     /// The watermarks of the source partitions, as far as they are known.
     pub watermarks: Vec<(TopicPartition, Timestamp)>,
+    /// A window that is firing and stays after that, and the last of its keys that has fired.
+    pub firing: Option<(Window, Vec<u8>)>,
 }
 
 /// A task that has seen nothing.
@@ -39,6 +47,7 @@ impl Default for TaskState {
             next_write: Write::BASE.next(),
             fired: Timestamp::MIN,
             watermarks: Vec::new(),
+            firing: None,
         }
     }
 }
@@ -56,6 +65,11 @@ impl TaskState {
             put_topic_partition(out, at);
             out.extend_from_slice(&watermark.0.to_be_bytes());
         }
+        out.push(self.firing.is_some().into());
+        if let Some((window, key)) = &self.firing {
+            put_window(out, *window);
+            put_bytes(out, key);
+        }
     }
 
     /// Reads what [`TaskState::encode`] wrote.
@@ -63,7 +77,11 @@ impl TaskState {
     /// # Errors
     /// If it is something else.
     pub fn decode(bytes: &[u8]) -> Result<Self, FormatError> {
-        let mut reading = Reading::versioned(WHAT, VERSION, bytes)?;
+        let version = match bytes.first() {
+            Some(1) => 1,
+            _ => VERSION,
+        };
+        let mut reading = Reading::versioned(WHAT, version, bytes)?;
         let next_write = Write(reading.u64()?);
         let fired = reading.timestamp()?;
         let count = reading.u32()?;
@@ -71,11 +89,20 @@ impl TaskState {
         for _ in 0..count {
             watermarks.push((reading.topic_partition()?, reading.timestamp()?));
         }
+        let firing = match version {
+            1 => None,
+            _ => match reading.u8()? {
+                0 => None,
+                1 => Some((reading.window()?, reading.bytes()?.to_vec())),
+                _ => return Err(reading.damaged()),
+            },
+        };
         reading.end()?;
         Ok(Self {
             next_write,
             fired,
             watermarks,
+            firing,
         })
     }
 }
@@ -90,14 +117,21 @@ mod tests {
         let watermark = (any::<String>(), 0..i32::MAX, any::<i64>())
             .prop_map(|(topic, partition, at)| (TopicPartition::new(topic, partition), at));
         let watermarks = prop::collection::vec(watermark, 0..4);
-        (any::<u64>(), any::<i64>(), watermarks).prop_map(|(next, fired, watermarks)| TaskState {
-            next_write: Write(next),
-            fired: Timestamp(fired),
-            watermarks: watermarks
-                .into_iter()
-                .map(|(at, watermark)| (at, Timestamp(watermark)))
-                .collect(),
-        })
+        let firing = prop::option::of((any::<i64>(), any::<i64>(), any::<Vec<u8>>()));
+        (any::<u64>(), any::<i64>(), watermarks, firing).prop_map(
+            |(next, fired, watermarks, firing)| TaskState {
+                firing: firing.map(|(start, end, key)| {
+                    let (start, end) = (Timestamp(start), Timestamp(end));
+                    (Window { start, end }, key)
+                }),
+                next_write: Write(next),
+                fired: Timestamp(fired),
+                watermarks: watermarks
+                    .into_iter()
+                    .map(|(at, watermark)| (at, Timestamp(watermark)))
+                    .collect(),
+            },
+        )
     }
 
     fn encode(state: &TaskState) -> Vec<u8> {
@@ -130,8 +164,8 @@ mod tests {
     #[test]
     fn a_count_that_the_bytes_do_not_bear_out_is_damage() {
         let mut bytes = encode(&TaskState::default());
-        let at = bytes.len() - 4;
-        bytes[at..].copy_from_slice(&u32::MAX.to_be_bytes());
+        let at = bytes.len() - 5;
+        bytes[at..at + 4].copy_from_slice(&u32::MAX.to_be_bytes());
         assert_eq!(TaskState::decode(&bytes), Err(FormatError::Damaged(WHAT)));
     }
 
@@ -140,6 +174,6 @@ mod tests {
         let mut bytes = encode(&TaskState::default());
         bytes[0] = VERSION + 1;
         let error = TaskState::decode(&bytes);
-        assert!(matches!(error, Err(FormatError::Later { version: 2, .. })));
+        assert!(matches!(error, Err(FormatError::Later { version: 3, .. })));
     }
 }

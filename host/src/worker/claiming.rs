@@ -308,14 +308,19 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let stage = self.stage_of(&at);
         let mut origin = None;
         let mut windows = None;
-        if let (Some((task, its_origin)), Some(topic)) = (state, &self.topology.changelog) {
+        let windowing = self.gatherer.as_ref().map(|gatherer| gatherer.windowing());
+        if let (Some((task, its_origin)), Some(topic), Some(windowing)) =
+            (state, &self.topology.changelog, windowing)
+        {
             origin = Some(its_origin);
             let sources = match stage {
                 Stage::Source => std::slice::from_ref(&at),
                 Stage::Final => &self.topology.sources,
             };
             let changelog = changelog(topic, task);
-            windows = Some(OwnedWindows::load(task, changelog, sources, &*self.store)?);
+            let windowing = Arc::clone(windowing);
+            let loaded = OwnedWindows::load(task, changelog, windowing, sources, &*self.store);
+            windows = Some(loaded?);
         }
         let disorder = config.source.allowed_disorder;
         let mut task = Task {

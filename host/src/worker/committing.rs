@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::commit::{CommitState, Next};
 use super::lane::{Lane, LaneEnd};
+use super::owned::OwnedWindows;
 use super::partials::PARTIALS;
 use super::progress::add;
 use super::task::Task;
@@ -32,7 +33,16 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let is_old = now.saturating_sub(self.committed_at) >= config.interval;
         // Results need not wait for anything but a transaction.
         let is_waited_for = config.delivery == Delivery::AtLeastOnce && self.counts.results > 0;
-        (is_old || is_waited_for) && self.has_uncommitted()
+        (is_old || is_waited_for) && self.has_uncommitted() || self.has_early(now)
+    }
+
+    /// Whether early results are to be shown that have waited for their time.
+    fn has_early(&self, now: Duration) -> bool {
+        let early = self
+            .gatherer
+            .as_ref()
+            .and_then(|gatherer| gatherer.windowing().early);
+        early.is_some_and(|early| self.early.is_due(early, now))
     }
 
     /// Commits what is staged and at hand; nothing if nothing has happened. Returns whether all is well: if not, everything
@@ -41,7 +51,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     /// # Errors
     /// See [`LaneEnd`].
     pub(super) fn commit(&mut self) -> Result<bool, LaneEnd> {
-        if !self.has_uncommitted() {
+        if !self.has_uncommitted() && !self.has_early(self.around.clock.monotonic()) {
             return Ok(true);
         }
         if self.holds_pieces() {
@@ -93,6 +103,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
 
     /// Stages changes of state, partials and watermarks. Returns the offsets to commit.
     fn stage(&mut self) -> Result<Vec<GroupOffset>, LaneEnd> {
+        self.publish_early()?;
         let now = self.around.clock.now();
         let mut offsets = Vec::new();
         let (contents, outbox) = (&mut self.contents, &mut self.outbox);
@@ -190,6 +201,11 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         self.uncommitted = 0;
         self.committed_at = self.around.clock.monotonic();
         self.tasks.values_mut().for_each(Task::commit);
+        let windows = self
+            .tasks
+            .values_mut()
+            .filter_map(|task| task.windows.as_mut());
+        windows.for_each(OwnedWindows::settled);
         self.around
             .progress
             .committed(&std::mem::take(&mut self.counts));
@@ -197,7 +213,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let Some(contents) = &mut self.contents else {
             return Ok(());
         };
-        if let Some(partials) = &self.partials {
+        if let Some(partials) = &mut self.partials {
             let closed = partials.close(lowest, contents);
             closed.map_err(|error| self.around.failure(error, None))?;
         }

@@ -1,7 +1,7 @@
 //! What is at hand of the contents of windows: an aggregate's accumulators in the guest, or rows as bytes in the host.
 //!
 //! All tasks of a worker share the instance, and so the slots. What is at hand may be less than the whole: an accumulator
-//! that begins in a *cold* window, of which the store may have more, holds only what has come in since. Since
+//! that begins in a *cold* pane, of which the store may have more, holds only what has come in since. Since
 //! accumulators are monoids, the two are merged when the window fires, and not before: no row waits for the store.
 //!
 //! Everything here is thrown away when a transaction is aborted, and begins again, empty, from what the store has.
@@ -12,7 +12,7 @@ use arrow_array::BinaryArray;
 use arrow_array::builder::BinaryBuilder;
 
 use super::WorkerError;
-use super::layout::{Layout, Stored};
+use super::layout::{How, Layout, Stored};
 use super::steps::StepError;
 use crate::pipeline::Pipeline;
 use crate::plugin::{
@@ -20,7 +20,7 @@ use crate::plugin::{
 };
 use crate::rows::{Field, Rows, encode_rows};
 use crate::state::segments;
-use crate::window::{Owner, Slot, Slots, Window};
+use crate::window::{Key, Owner, Pane, Slot, Slots};
 
 /// How many slots a function is asked about in one call, which has to end within its time limit.
 pub(super) const AT_ONCE: usize = 1_024;
@@ -35,6 +35,8 @@ pub(super) struct Held {
     /// Whether something has come in since the last commit.
     is_dirty: bool,
     pub(super) stored: Stored,
+    /// What the store had has been merged in again since the last write: it is among the deltas, so the next write is the whole.
+    was_brought_back: bool,
     /// The round in which something came in last.
     touched: u64,
 }
@@ -115,9 +117,9 @@ impl Contents {
         &self.held[slot.index()]
     }
 
-    /// The slot of a window and key. One that begins in a cold window may have more in the store than is at hand.
-    pub(super) fn slot(&mut self, owner: Owner, window: Window, key: &[u8], is_cold: bool) -> Slot {
-        let (slot, is_new) = self.slots.slot(owner, window, key);
+    /// The slot of a pane and key. One that begins in a cold pane may have more in the store than is at hand.
+    pub(super) fn slot(&mut self, owner: Owner, pane: Pane, key: &[u8], is_cold: bool) -> Slot {
+        let (slot, is_new) = self.slots.slot(owner, pane, key);
         if is_new {
             let held = Held {
                 is_filled: false,
@@ -127,6 +129,7 @@ impl Contents {
                 } else {
                     Stored::Known(Layout::default())
                 },
+                was_brought_back: false,
                 touched: self.round,
             };
             match self.held.get_mut(slot.index()) {
@@ -209,6 +212,12 @@ impl Contents {
         }
     }
 
+    /// The slots into which something has come since the last commit; some may be named twice.
+    pub(super) fn dirty(&self) -> impl Iterator<Item = Slot> + '_ {
+        let is_dirty = |slot: &Slot| self.held(*slot).is_dirty;
+        self.dirty.iter().copied().filter(is_dirty)
+    }
+
     /// The slots into which something has come since the last commit, by owner. They are clean afterwards.
     pub(super) fn take_dirty(&mut self) -> BTreeMap<Owner, Vec<Slot>> {
         let mut dirty: BTreeMap<Owner, Vec<Slot>> = BTreeMap::new();
@@ -272,7 +281,10 @@ impl Contents {
         if let Running::Aggregate(instance) = &mut self.running {
             let slots = vec![slot; parts.len()];
             merge(instance, &slots, parts).map_err(StepError::of(self.function))?;
-            self.held[slot.index()].stored = Stored::Known(layout);
+            let held = &mut self.held[slot.index()];
+            held.is_filled |= !parts.is_empty();
+            held.was_brought_back = !parts.is_empty();
+            held.stored = Stored::Known(layout);
         }
         Ok(())
     }
@@ -291,9 +303,20 @@ impl Contents {
         Ok(())
     }
 
+    /// How a change to a slot is written whose delta has `delta` bytes.
+    pub(super) fn how(&self, slot: Slot, delta: usize) -> How {
+        let held = self.held(slot);
+        match held.was_brought_back {
+            true => How::Whole,
+            false => held.stored.how(delta),
+        }
+    }
+
     /// Takes note of a write.
     pub(super) fn wrote(&mut self, slot: Slot, change: impl FnOnce(&mut Stored)) {
-        change(&mut self.held[slot.index()].stored);
+        let held = &mut self.held[slot.index()];
+        held.was_brought_back = false;
+        change(&mut held.stored);
     }
 
     /// Whether this is an aggregate, whose contents can be brought back and written whole.
@@ -309,21 +332,27 @@ impl Contents {
         }
     }
 
-    /// A window-apply function with the fields that it reads.
-    pub(super) fn apply(&mut self) -> Option<(&mut WindowApplyInstance, &[Field])> {
+    /// A window-apply function.
+    pub(super) fn apply(&mut self) -> Option<&mut WindowApplyInstance> {
         match &mut self.running {
             Running::Aggregate(_) => None,
-            Running::Apply {
-                instance, fields, ..
-            } => Some((instance, fields)),
+            Running::Apply { instance, .. } => Some(instance),
+        }
+    }
+
+    /// The fields that a window-apply function reads.
+    pub(super) fn fields(&self) -> Option<&[Field]> {
+        match &self.running {
+            Running::Aggregate(_) => None,
+            Running::Apply { fields, .. } => Some(fields),
         }
     }
 
     /// The rows in a slot that have not been committed, as segments; none for an aggregate.
-    pub(super) fn take_rows(&mut self, slot: Slot) -> Vec<u8> {
-        match &mut self.running {
-            Running::Aggregate(_) => Vec::new(),
-            Running::Apply { rows, .. } => std::mem::take(of_slot(rows, slot)),
+    pub(super) fn rows(&self, slot: Slot) -> &[u8] {
+        match &self.running {
+            Running::Aggregate(_) => &[],
+            Running::Apply { rows, .. } => rows.get(slot.index()).map_or(&[], Vec::as_slice),
         }
     }
 
@@ -341,6 +370,9 @@ impl Contents {
         }
         for slot in slots {
             self.held[slot.index()].is_dirty = false;
+            if let Running::Apply { rows, .. } = &mut self.running {
+                drop(std::mem::take(of_slot(rows, *slot)));
+            }
             self.slots.free(*slot);
         }
         Ok(())
@@ -359,11 +391,11 @@ impl Contents {
 
     /// After a commit: puts away what need not be at hand. Of an aggregate under pressure that is the half of its
     /// accumulators into which nothing has come for longest, of a window-apply all, since the store has its rows now. Returns
-    /// the windows of which the store now has more than is at hand.
+    /// the panes and keys of which the store now has more than is at hand.
     ///
     /// # Errors
     /// If the function failed.
-    pub(super) fn put_away(&mut self) -> Result<Vec<(Owner, Window)>, StepError> {
+    pub(super) fn put_away(&mut self) -> Result<Vec<(Owner, Pane, Key)>, StepError> {
         if self.is_aggregate() && !self.is_pressed() {
             return Ok(Vec::new());
         }
@@ -381,12 +413,10 @@ impl Contents {
             );
         }
         let of = slots.iter().filter_map(|slot| self.slots.of(*slot));
-        let mut windows: Vec<(Owner, Window)> =
-            of.map(|(owner, window, _)| (owner, window)).collect();
-        windows.sort_unstable();
-        windows.dedup();
+        let away = of.map(|(owner, pane, key)| (owner, pane, key.into()));
+        let away = away.collect();
         self.free(&slots)?;
-        Ok(windows)
+        Ok(away)
     }
 }
 

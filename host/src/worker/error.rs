@@ -45,6 +45,9 @@ pub enum WorkerError {
     /// Another process runs the pipeline now.
     #[error("another process runs this pipeline now, and has fenced this one: {0}")]
     Fenced(String),
+    /// The windows of the pipeline can't be settled over the partitions of its source.
+    #[error("{0}")]
+    Windows(String),
     /// The log refused a commit, and would again.
     #[error("the log refused a commit: {0}")]
     Commit(String),

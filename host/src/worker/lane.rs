@@ -2,15 +2,16 @@
 //!
 //! A lane owns what a worker has in memory. A transaction that is aborted makes it go back to what is committed
 //! ([`Lane::roll_back`]); one whose fate is unknown, and everything else that may pass, ends the lane, and the worker joins
-//! anew. How a commit is made is in `committing`, how a task is taken over in `claiming`.
+//! anew. How a commit is made is in `committing`, how a task is taken over in `claiming`, how windows fire in `firing`.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::WorkerError;
 use super::claiming::Claim;
 use super::contents::Contents;
-use super::firing::Results;
+use super::early::Early;
 use super::gather::Gatherer;
 use super::part::{Outcome, Part};
 use super::partials::{PARTIALS, Partials};
@@ -29,6 +30,7 @@ use crate::pipeline::plan::OutputPlan;
 use crate::plugin::PluginEngine;
 use crate::state::{Stage, Stages, Store, StoreError};
 use crate::time::{Clock, Timestamp};
+use crate::window::{Key, Owner, Pane};
 
 /// How many rows go through the steps at once: enough to spread the cost of a call, few enough for the cache.
 const BATCH_ROWS: usize = 1_024;
@@ -85,10 +87,10 @@ pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
     pub(super) session: L::Session,
     pub(super) store: &'a mut S,
     pub(super) topology: Topology,
-    writing: Writing,
+    pub(super) writing: Writing,
     decoder: Decoder,
     steps: RowSteps,
-    gatherer: Option<Gatherer>,
+    pub(super) gatherer: Option<Gatherer>,
     pub(super) contents: Option<Contents>,
     pub(super) partials: Option<Partials>,
     /// Tasks that run, by the partition that they read.
@@ -102,7 +104,9 @@ pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
     /// Rows read since the last commit.
     pub(super) uncommitted: usize,
     /// Windows that were firing were thrown away with the rest. They are due, though no further record may come.
-    unfired: bool,
+    pub(super) unfired: bool,
+    /// Early results that are to come.
+    pub(super) early: Early,
     pub(super) committed_at: Duration,
     fetched: Fetched,
     decoded: Decoded,
@@ -126,8 +130,13 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             WorkerError::Bug(format!("a decoder that had been made before: {error}"))
         })?;
         let (steps, contents) = functions(around.pipeline, around.engine)?;
-        let partials = topology.repartition.as_ref();
-        let partials = partials.map(|to| Partials::new(to.topic.clone(), to.partitions, to.most));
+        let gatherer = Gatherer::of(around.pipeline);
+        let windowing = gatherer.as_ref().map(|gatherer| gatherer.windowing());
+        let partials = topology.repartition.as_ref().zip(windowing);
+        let partials = partials.map(|(to, windowing)| {
+            let windowing = Arc::clone(windowing);
+            Partials::new(to.topic.clone(), to.partitions, to.most, windowing)
+        });
         around.progress.set_status(Status::Waiting);
         Ok(Self {
             writing: Writing::new(around.pipeline, around.log)?,
@@ -136,7 +145,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             topology,
             decoder,
             steps,
-            gatherer: Gatherer::of(around.pipeline),
+            gatherer,
             contents,
             partials,
             tasks: BTreeMap::new(),
@@ -146,6 +155,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             counts: Counts::default(),
             uncommitted: 0,
             unfired: false,
+            early: Early::new(around.clock.monotonic()),
             committed_at: around.clock.monotonic(),
             fetched: Fetched::new(),
             decoded: Decoded::new(),
@@ -260,6 +270,10 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             self.around.progress.set_position(&task.at, task.next);
         }
         self.unfired = true;
+        self.early.forget();
+        if let Some(partials) = &mut self.partials {
+            partials.roll_back();
+        }
         self.forget_unsent();
         let seeks: Vec<(TopicPartition, Offset)> = self
             .tasks
@@ -337,6 +351,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             steps: &mut self.steps,
             gatherer: self.gatherer.as_mut(),
             contents: self.contents.as_mut(),
+            partials: self.partials.as_mut(),
             decoder: &mut self.decoder,
             decoded: &mut self.decoded,
             outbox: &mut self.outbox,
@@ -351,60 +366,13 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         task.next = batch.offset(end - 1).next();
         self.around.progress.set_position(at, task.next);
         self.uncommitted += end - start;
+        let at = at.clone();
+        self.fire_counted(&at, outcome.full)?;
         Ok(true)
     }
 
-    /// Fires what is due in the windows of a task, committing in between where much is staged. Returns whether all is well:
-    /// if not, everything was thrown away.
-    pub(super) fn fire(&mut self, at: &TopicPartition) -> Result<bool, LaneEnd> {
-        let OutputPlan::Windows { key, fields, .. } = &self.around.pipeline.plan().output else {
-            return Ok(true);
-        };
-        loop {
-            let task = self.tasks.get_mut(at);
-            let (Some(task), Some(contents)) = (task, &mut self.contents) else {
-                return Ok(true);
-            };
-            let Some(windows) = &mut task.windows else {
-                return Ok(true);
-            };
-            let results = Results {
-                writing: &self.writing,
-                key: key.map(|(_, ty)| ty),
-                fields,
-                now: self.around.clock.now(),
-            };
-            let next = task.next;
-            let fired = windows
-                .fire(contents, &*self.store, &results, &mut self.outbox)
-                .map_err(|error| {
-                    let before = Offset(next.0 - 1);
-                    self.around.failure(error, Some((at, before, before)))
-                })?;
-            let Some(fired) = fired else { return Ok(true) };
-            self.counts.windows_fired += fired.windows;
-            self.counts.results += fired.results;
-            if self.is_full() && !self.commit()? {
-                return Ok(false);
-            }
-        }
-    }
-
-    /// Fires what was due when everything was thrown away.
-    fn fire_again(&mut self) -> Result<(), LaneEnd> {
-        if std::mem::take(&mut self.unfired) {
-            let tasks: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
-            for at in tasks {
-                if !self.fire(&at)? {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
     /// Whether so much is staged or at hand that it has to be committed now.
-    fn is_full(&self) -> bool {
+    pub(super) fn is_full(&self) -> bool {
         let limits = self.around.pipeline.config().commit;
         let max_rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
         self.uncommitted >= max_rows
@@ -438,9 +406,9 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         lowest.unwrap_or(Timestamp::MIN)
     }
 
-    /// Marks windows cold of which contents were put away.
-    pub(super) fn cool(&mut self, windows: Vec<(crate::window::Owner, crate::window::Window)>) {
-        for (owner, window) in windows {
+    /// Takes note of contents that were put away.
+    pub(super) fn cool(&mut self, away: Vec<(Owner, Pane, Key)>) {
+        for (owner, pane, key) in away {
             // What the first stage puts away it has sent, and never asks for again.
             if owner == PARTIALS {
                 continue;
@@ -452,7 +420,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
                 .filter_map(|task| task.windows.as_mut());
             owned
                 .filter(of_owner)
-                .for_each(|windows| windows.cooled(window));
+                .for_each(|windows| windows.cooled(pane, &key));
         }
     }
 }

@@ -7,9 +7,12 @@
 //! - `task`: one stage on one partition: its position, its watermark, its windows, and what it commits.
 //! - `part`: some records on their way through all stages, decoding first.
 //! - `steps`: filters and maps.
-//! - `gather`: the window and key of each row, and rows that come too late.
-//! - `contents`: what is at hand of windows, in the guest or as rows.
-//! - `owned`, with `layout` and `firing`: the windows of a task: what is written of them, and when they fire.
+//! - `gather`, by the rules of `windowing`: the pane and key of each row, and rows that come too late.
+//! - `contents`: what is at hand of panes, in the guest or as rows; `cold`: of what the store has more.
+//! - `owned`, with `layout` and `entries`: the windows of a task, and what is written of them.
+//! - `firing`: what a lane does when windows fire; `timeline`: in which order things happen; `pending`: rows that have waited; `early`:
+//!   results before the end.
+//! - `pieces`, `results`: what there is of a window and key, and what is published of it.
 //! - `partials`: the first of two stages, which sends on what it accumulates.
 //! - `write`: results, dead letters and late rows as records.
 //! - `committing`, with `commit` (the protocol): one transaction for all of it, and the store after it.
@@ -22,9 +25,12 @@
 
 mod claim;
 mod claiming;
+mod cold;
 mod commit;
 mod committing;
 mod contents;
+mod early;
+mod entries;
 mod error;
 mod firing;
 mod gather;
@@ -33,14 +39,19 @@ mod layout;
 mod owned;
 mod part;
 mod partials;
+mod pending;
+mod pieces;
 mod progress;
 mod restore;
+mod results;
 mod run;
 mod steps;
 mod stores;
 mod task;
 mod team;
+mod timeline;
 mod topology;
+mod windowing;
 mod write;
 
 pub use error::WorkerError;

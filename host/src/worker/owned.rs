@@ -2,26 +2,31 @@
 //!
 //! What was committed is in the store, what has come in since is at hand (`contents`). At a commit each slot into which
 //! something came is written to the task's changelog partition, as `layout` says; the same records are applied to the store
-//! afterwards. A window of which the store may have more than is at hand is *cold*.
+//! afterwards. `entries` does the same for what is kept beside the contents: sessions, counters, publications, held rows.
+//! `timeline` says what happens when, `results` what comes of it.
 
-use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use arrow_array::BinaryArray;
 
 use super::WorkerError;
+use super::cold::Cold;
 use super::contents::{AT_ONCE, Contents};
-use super::firing::Firing;
+use super::entries::{Held, Publications};
+use super::gather::Counters;
 use super::layout::{How, Layout, Stored};
+use super::pieces::Piece;
 use super::steps::StepError;
+use super::timeline::Firing;
+use super::windowing::Windowing;
 use crate::log::{Outbox, RecordParts, TopicPartition};
 use crate::state::{
-    PartReader, StateKey, Store, TaskId, TaskState, Write, all_parts, parts_after_window,
-    parts_of_key, put_parts,
+    StateKey, Store, TaskId, TaskState, Write, all_parts, all_pending_parts, parts_after_pane,
+    put_parts,
 };
 use crate::time::Timestamp;
-use crate::window::{Owner, Slot, Watermarks, Window};
+use crate::window::{Owner, Pane, Sessions, Slot, Watermarks, Window};
 
 /// Where a task's changes are written.
 #[derive(Clone, Debug)]
@@ -34,7 +39,13 @@ pub(super) struct Changelog {
 
 impl Changelog {
     /// Stages one change; a value of `None` is a tombstone.
-    fn put(&self, outbox: &mut Outbox, now: Timestamp, key: &[u8], value: Option<&[u8]>) {
+    pub(super) fn put(
+        &self,
+        outbox: &mut Outbox,
+        now: Timestamp,
+        key: &[u8],
+        value: Option<&[u8]>,
+    ) {
         let parts = RecordParts {
             partition: Some(self.partition),
             timestamp: now,
@@ -50,16 +61,24 @@ impl Changelog {
 pub(super) struct OwnedWindows {
     pub(super) task: TaskId,
     pub(super) changelog: Changelog,
+    pub(super) windowing: Arc<Windowing>,
     pub(super) watermarks: Watermarks,
-    pub(super) cold: BTreeSet<Window>,
+    pub(super) cold: Cold,
     /// Windows that end at or before it have fired, entirely.
     pub(super) fired: Timestamp,
+    /// What is happening now, if it is more than fits into one step.
     pub(super) firing: Option<Firing>,
+    /// A window that is firing and stays after that, and the last of its keys that has fired.
+    pub(super) after: Option<(Window, Vec<u8>)>,
+    pub(super) sessions: Sessions,
+    pub(super) counters: Counters,
+    pub(super) held: Held,
+    pub(super) publications: Publications,
     next_write: Write,
     /// The state as it was written last.
     written: Option<TaskState>,
     /// Reused from record to record.
-    key: Vec<u8>,
+    pub(super) key: Vec<u8>,
 }
 
 impl OwnedWindows {
@@ -70,16 +89,23 @@ impl OwnedWindows {
     pub(super) fn load<S: Store>(
         task: TaskId,
         changelog: Changelog,
+        windowing: Arc<Windowing>,
         sources: &[TopicPartition],
         store: &S,
     ) -> Result<Self, WorkerError> {
         let mut windows = Self {
             task,
             changelog,
+            cold: Cold::new(windowing.has_sessions()),
+            windowing,
             watermarks: Watermarks::new(sources.iter().cloned()),
-            cold: BTreeSet::new(),
             fired: Timestamp::MIN,
             firing: None,
+            after: None,
+            sessions: Sessions::new(),
+            counters: Counters::default(),
+            held: Held::default(),
+            publications: Publications::default(),
             next_write: Write::BASE.next(),
             written: None,
             key: Vec::new(),
@@ -97,7 +123,7 @@ impl OwnedWindows {
             self.watermarks.iter().map(|(at, _)| at.clone()).collect();
         self.watermarks = Watermarks::new(sources.iter().cloned());
         (self.fired, self.next_write) = (Timestamp::MIN, Write::BASE.next());
-        self.firing = None;
+        (self.firing, self.after) = (None, None);
         self.written = None;
         self.key.clear();
         StateKey::Task.encode(&mut self.key);
@@ -110,16 +136,29 @@ impl OwnedWindows {
                 }
             }
             (self.fired, self.next_write) = (state.fired, state.next_write);
+            self.after.clone_from(&state.firing);
             self.written = Some(state);
         }
-        self.cold = self.stored_windows(store)?;
-        Ok(())
+        self.load_entries(store)?;
+        self.cold = Cold::new(self.windowing.has_sessions());
+        if self.windowing.has_sessions() {
+            for (key, session) in self.sessions.iter() {
+                for pane in &session.panes {
+                    self.cold.insert(Pane::of(*pane), key);
+                }
+            }
+        } else {
+            self.cool_stored(store, all_parts())?;
+        }
+        self.cool_stored(store, all_pending_parts())
     }
 
-    /// The windows of which the store has something. Looks at one record of each.
-    fn stored_windows<S: Store>(&self, store: &S) -> Result<BTreeSet<Window>, WorkerError> {
-        let (mut from, to) = all_parts();
-        let mut windows = BTreeSet::new();
+    /// Marks the panes cold of which the store has something. Looks at one record of each.
+    fn cool_stored<S: Store>(
+        &mut self,
+        store: &S,
+        (mut from, to): (Vec<u8>, Vec<u8>),
+    ) -> Result<(), WorkerError> {
         loop {
             let mut found = None;
             store.scan(self.task, &from, &to, &mut |key, _| {
@@ -127,14 +166,14 @@ impl OwnedWindows {
                 ControlFlow::Break(())
             })?;
             match found {
-                None => return Ok(windows),
-                Some(Ok(StateKey::Part { window, .. })) => {
-                    windows.insert(window);
-                    from = parts_after_window(window);
+                None => return Ok(()),
+                Some(Ok(StateKey::Part { pane, key, .. })) => {
+                    self.cold.insert(pane, &key);
+                    from = parts_after_pane(pane);
                 }
-                Some(Ok(StateKey::Task)) => {
+                Some(Ok(_)) => {
                     return Err(WorkerError::Bug(
-                        "a task's state among its windows".to_owned(),
+                        "something else among the parts of a task".to_owned(),
                     ));
                 }
                 Some(Err(error)) => return Err(self.damaged(&error)),
@@ -154,24 +193,33 @@ impl OwnedWindows {
         Owner(self.task.partition.unsigned_abs())
     }
 
-    /// Merges partials that other tasks have sent: each a window, key and bytes. Those of windows that have fired are not
+    /// Merges partials that other tasks have sent: each a pane, key and bytes. Those of windows that are over are not
     /// taken; returns how many.
     ///
     /// # Errors
     /// If the function failed.
     pub(super) fn merge(
         &mut self,
-        partials: &[(Window, &[u8], &[u8])],
+        partials: &[(Pane, &[u8], &[u8])],
         contents: &mut Contents,
     ) -> Result<usize, StepError> {
         let (mut slots, mut bytes) = (Vec::new(), Vec::new());
         let fired = self.fired.max(self.watermarks.lowest());
-        for (window, key, partial) in partials {
-            if window.end > fired {
-                let is_cold = self.cold.contains(window);
-                slots.push(contents.slot(self.owner(), *window, key, is_cold));
-                bytes.push(*partial);
+        for (pane, key, partial) in partials {
+            let is_open = match pane.is_pending() {
+                true => pane.since > fired,
+                false => self.windowing.last_end(pane.span) > fired,
+            };
+            if !is_open {
+                continue;
             }
+            let pane = match self.windowing.has_sessions() && !pane.is_pending() {
+                true => Pane::of(self.sessions.join(key, pane.span).pane),
+                false => *pane,
+            };
+            let is_cold = self.cold.contains(pane, key);
+            slots.push(contents.slot(self.owner(), pane, key, is_cold));
+            bytes.push(*partial);
         }
         contents.merge(&slots, &bytes)?;
         Ok(partials.len() - slots.len())
@@ -202,7 +250,7 @@ impl OwnedWindows {
             let deltas = contents.take_deltas(slots)?;
             let how = |(slot, delta): (&Slot, Option<&[u8]>)| {
                 let bytes = delta.unwrap_or_default().len();
-                contents.held(*slot).stored.how(bytes)
+                contents.how(*slot, bytes)
             };
             let hows: Vec<How> = slots.iter().zip(deltas.iter()).map(how).collect();
             let is_whole = |(slot, how): (&Slot, &How)| (*how == How::Whole).then_some(*slot);
@@ -223,6 +271,7 @@ impl OwnedWindows {
                 self.write(*slot, how, bytes, write, contents, outbox, now);
             }
         }
+        let beside = self.stage_entries(outbox, now);
         let state = TaskState {
             next_write: if dirty.is_empty() {
                 write
@@ -235,9 +284,10 @@ impl OwnedWindows {
                 .iter()
                 .map(|(at, to)| (at.clone(), to))
                 .collect(),
+            firing: self.after.clone(),
         };
         if self.written.as_ref() == Some(&state) {
-            return Ok(false);
+            return Ok(beside);
         }
         self.key.clear();
         StateKey::Task.encode(&mut self.key);
@@ -261,7 +311,7 @@ impl OwnedWindows {
         outbox: &mut Outbox,
         now: Timestamp,
     ) {
-        let Some((_, window, key)) = contents.slots().of(slot) else {
+        let Some((_, pane, key)) = contents.slots().of(slot) else {
             return;
         };
         let key = key.to_vec();
@@ -271,7 +321,7 @@ impl OwnedWindows {
         };
         let changelog = &self.changelog;
         let chunks = put_parts(
-            window,
+            pane,
             &key,
             write,
             bytes,
@@ -289,7 +339,7 @@ impl OwnedWindows {
                     changelog,
                     outbox,
                     now,
-                    window,
+                    pane,
                     &key,
                     write,
                     chunk,
@@ -311,9 +361,9 @@ impl OwnedWindows {
     }
 
     /// Stages the end of records in which contents lie that are no longer needed.
-    pub(super) fn end(
+    pub(super) fn end_records(
         &mut self,
-        window: Window,
+        pane: Pane,
         key: &[u8],
         records: impl Iterator<Item = (Write, u32)>,
         outbox: &mut Outbox,
@@ -326,7 +376,7 @@ impl OwnedWindows {
                 changelog,
                 outbox,
                 now,
-                window,
+                pane,
                 key,
                 write,
                 chunk,
@@ -341,48 +391,24 @@ impl OwnedWindows {
         contents: &mut Contents,
         store: &S,
     ) -> Result<(), StepError> {
-        let Some((_, window, key)) = contents.slots().of(slot) else {
+        let Some((_, pane, key)) = contents.slots().of(slot) else {
             return Ok(());
         };
-        let (from, to) = parts_of_key(window, key);
-        let mut reader = PartReader::new();
-        let mut parts = Vec::new();
-        let mut failed = None;
-        store
-            .scan(self.task, &from, &to, &mut |key, value| {
-                match reader.push(key, value) {
-                    Ok(part) => parts.extend(part),
-                    Err(error) => failed = Some(error),
-                }
-                match failed {
-                    None => ControlFlow::Continue(()),
-                    Some(_) => ControlFlow::Break(()),
-                }
-            })
-            .map_err(WorkerError::from)?;
-        let ended = failed.map_or_else(|| reader.finish(), Err);
-        ended.map_err(|error| self.damaged(&error))?;
-        let mut layout = Layout::default();
-        for part in &parts {
-            layout.wrote(part.write, part.chunks, part.bytes.len());
-        }
-        let stored = &contents.held(slot).stored;
-        let lacking = parts.iter().filter(|part| stored.lacks(part.write));
-        let bytes: Vec<&[u8]> = lacking.map(|part| part.bytes.as_slice()).collect();
-        contents.bring_back(slot, &bytes, layout)
+        let stored = self.stored(pane, key, store)?;
+        let slot = Some(slot);
+        bring_back(&Piece { pane, slot, stored }, contents)
     }
 
-    /// After a commit: windows of which contents were put away.
-    pub(super) fn cooled(&mut self, window: Window) {
-        self.cold.insert(window);
-        // It begins again with what is left of it: what has fired has left the store by now.
-        if self
-            .firing
-            .as_ref()
-            .is_some_and(|firing| firing.window == window)
-        {
-            self.firing = None;
-        }
+    /// After a commit: contents were put away, of which the store now has more than is at hand.
+    pub(super) fn cooled(&mut self, pane: Pane, key: &[u8]) {
+        self.cold.insert(pane, key);
+        // What is happening begins again with what is left of it: what is done has left the store, or `after` tells.
+        self.firing = None;
+    }
+
+    /// After a commit: the store has all that was staged.
+    pub(super) fn settled(&mut self) {
+        self.publications.settled();
     }
 }
 
@@ -392,7 +418,7 @@ fn end_record(
     changelog: &Changelog,
     outbox: &mut Outbox,
     now: Timestamp,
-    window: Window,
+    pane: Pane,
     key: &[u8],
     write: Write,
     chunk: u32,
@@ -400,11 +426,28 @@ fn end_record(
     buffer.clear();
     let key = key.to_vec();
     StateKey::Part {
-        window,
+        pane,
         key,
         write,
         chunk,
     }
     .encode(buffer);
     changelog.put(outbox, now, buffer, None);
+}
+
+/// Merges what the store has of a piece into its slot, if it has one, so that everything is at hand.
+pub(super) fn bring_back(piece: &Piece, contents: &mut Contents) -> Result<(), StepError> {
+    let Some(slot) = piece.slot else {
+        return Ok(());
+    };
+    let at_hand = &contents.held(slot).stored;
+    if matches!(at_hand, Stored::Known(_)) {
+        return Ok(());
+    }
+    let lacking = piece
+        .stored
+        .iter()
+        .filter(|(write, ..)| at_hand.lacks(*write));
+    let lacking: Vec<&[u8]> = lacking.map(|(_, _, bytes)| bytes.as_slice()).collect();
+    contents.bring_back(slot, &lacking, piece.layout())
 }

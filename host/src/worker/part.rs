@@ -2,9 +2,8 @@
 
 use super::WorkerError;
 use super::contents::Contents;
-use super::gather::{Destination, Gatherer, Late};
-use super::owned::OwnedWindows;
-use super::partials::PARTIALS;
+use super::gather::{Destination, Gathered, Gatherer};
+use super::partials::{PARTIALS, Partials};
 use super::progress::Counts;
 use super::steps::{Flow, Rejected, RowSteps, StepError};
 use super::task::Task;
@@ -15,7 +14,8 @@ use crate::pipeline::Pipeline;
 use crate::pipeline::plan::OutputPlan;
 use crate::rows::{FieldType, RowJson};
 use crate::state::{ExchangeReader, Exchanged};
-use crate::window::Window;
+use crate::time::Timestamp;
+use crate::window::{Key, Pane, Window};
 
 /// Some records and what they go through.
 pub(super) struct Part<'a> {
@@ -25,6 +25,7 @@ pub(super) struct Part<'a> {
     pub(super) steps: &'a mut RowSteps,
     pub(super) gatherer: Option<&'a mut Gatherer>,
     pub(super) contents: Option<&'a mut Contents>,
+    pub(super) partials: Option<&'a mut Partials>,
     pub(super) decoder: &'a mut Decoder,
     pub(super) decoded: &'a mut Decoded,
     pub(super) outbox: &'a mut Outbox,
@@ -34,6 +35,8 @@ pub(super) struct Part<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) counts: Counts,
+    /// Counted windows that are full, each with its key and the event time of its last row.
+    pub(super) full: Vec<(Window, Key, Timestamp)>,
 }
 
 impl Part<'_> {
@@ -73,16 +76,41 @@ impl Part<'_> {
         };
         let stepped = self.steps.run(flow, &mut rejected)?;
 
-        let mut late: Vec<Late> = Vec::new();
+        let mut gathered = Gathered::default();
         let mut results = 0;
         match (&mut self.gatherer, &mut self.contents) {
             (Some(gatherer), Some(contents)) => {
-                let to = Destination {
-                    owner: task.windows.as_ref().map_or(PARTIALS, OwnedWindows::owner),
-                    source: task.source,
-                    cold: task.windows.as_ref().map(|windows| &windows.cold),
+                let at = &task.at;
+                let to = match (&mut task.windows, &mut self.partials) {
+                    (Some(windows), _) => Destination {
+                        owner: windows.owner(),
+                        source: task.source,
+                        at,
+                        cold: Some(&windows.cold),
+                        sessions: &mut windows.sessions,
+                        counters: &mut windows.counters,
+                    },
+                    (None, Some(partials)) => Destination {
+                        owner: PARTIALS,
+                        source: task.source,
+                        at,
+                        cold: None,
+                        sessions: &mut partials.sessions,
+                        counters: &mut partials.counters,
+                    },
+                    (None, None) => {
+                        let what = format!("rows of {at} have windows, and nobody has those");
+                        return Err(WorkerError::Bug(what).into());
+                    }
                 };
-                gatherer.gather(&stepped.flow, to, contents, &mut rejected, &mut late)?;
+                gathered = gatherer.gather(&stepped.flow, to, contents, &mut rejected)?;
+                for row in gathered.held.drain(..) {
+                    match (&mut task.windows, &mut self.partials) {
+                        (Some(windows), _) => windows.held.add(task.source, row),
+                        (None, Some(partials)) => partials.hold(task.source, row),
+                        (None, None) => {}
+                    }
+                }
                 if let Some(windows) = &mut task.windows {
                     windows.watermarks.advance(&task.at, task.watermark.at());
                 }
@@ -92,7 +120,7 @@ impl Part<'_> {
         for bad in &rejected {
             self.writing.dead_letter(self.outbox, batch, bad);
         }
-        for row in &late {
+        for row in &gathered.late {
             let record = row.record as usize;
             self.writing
                 .late(self.outbox, batch, record, row.window, row.watermark);
@@ -102,10 +130,12 @@ impl Part<'_> {
                 records: end - start,
                 filtered: stepped.filtered,
                 dead_letters: rejected.len(),
-                late: late.len(),
+                late: gathered.late.len(),
+                behind: gathered.behind,
                 results,
                 ..Counts::default()
             },
+            full: gathered.full,
         })
     }
 
@@ -123,8 +153,8 @@ impl Part<'_> {
             let what = format!("partials for {}, which has no windows", task.at);
             return Err(WorkerError::Bug(what).into());
         };
-        let mut partials: Vec<(Window, &[u8], &[u8])> = Vec::new();
-        let mut whole: Vec<(Window, &[u8], Vec<u8>)> = Vec::new();
+        let mut partials: Vec<(Pane, &[u8], &[u8])> = Vec::new();
+        let mut whole: Vec<(Pane, &[u8], Vec<u8>)> = Vec::new();
         let mut watermarks = Vec::new();
         for row in start..end {
             let offset = self.batch.offset(row);
@@ -138,24 +168,25 @@ impl Part<'_> {
             for entry in ExchangeReader::new(self.batch.value(row).unwrap_or_default()) {
                 match entry.map_err(damaged)? {
                     Exchanged::Part {
-                        window, key, bytes, ..
-                    } => partials.push((window, key, bytes)),
+                        pane, key, bytes, ..
+                    } => partials.push((pane, key, bytes)),
                     Exchanged::Piece {
-                        window,
+                        pane,
                         key,
                         source,
                         piece,
                     } => {
-                        let bytes = task.pieces.add(window, key, source, piece);
-                        whole.extend(bytes.map_err(damaged)?.map(|bytes| (window, key, bytes)));
+                        let bytes = task.pieces.add(pane, key, source, piece);
+                        whole.extend(bytes.map_err(damaged)?.map(|bytes| (pane, key, bytes)));
                     }
+                    Exchanged::Held(source, row) => windows.held.add(source, row),
                     Exchanged::Watermark(at, to) => watermarks.push((at, to)),
                 }
             }
         }
         let whole = whole
             .iter()
-            .map(|(window, key, bytes)| (*window, *key, bytes.as_slice()));
+            .map(|(pane, key, bytes)| (*pane, *key, bytes.as_slice()));
         partials.extend(whole);
         // Before the watermarks: partials of a commit stand before the watermarks that they were made under.
         let refused = windows.merge(&partials, contents)?;
@@ -174,6 +205,7 @@ impl Part<'_> {
                 late_partials: refused,
                 ..Counts::default()
             },
+            full: Vec::new(),
         })
     }
 

@@ -11,9 +11,12 @@ use std::sync::Arc;
 use super::contents::{AT_ONCE, Contents};
 use super::steps::StepError;
 use crate::log::{Outbox, RecordParts, TopicPartition, partition_of};
-use crate::state::ExchangeWriter;
+use crate::state::{ExchangeWriter, HeldRow};
 use crate::time::Timestamp;
-use crate::window::{Owner, Slot, Window};
+use crate::window::{Owner, Pane, Sessions, Slot};
+
+use super::gather::Counters;
+use super::windowing::Windowing;
 
 /// The number by which its slots are known among those of the worker's tasks, whose numbers are those of partitions.
 pub(super) const PARTIALS: Owner = Owner(u32::MAX);
@@ -24,19 +27,40 @@ pub(super) struct Partials {
     partitions: i32,
     /// The largest value that a record may have.
     most: usize,
+    windowing: Arc<Windowing>,
     /// The watermarks that have been sent, of partitions that are this worker's.
     sent: BTreeMap<TopicPartition, Timestamp>,
+    /// Sessions that have come together since the last commit: the final tasks join them with the others.
+    pub(super) sessions: Sessions,
+    /// Counted windows have one stage, so nothing is counted here.
+    pub(super) counters: Counters,
+    /// Rows that may be late, each with the number of its source partition.
+    held: Vec<(u32, HeldRow)>,
 }
 
 impl Partials {
     /// To a topic of so many partitions.
-    pub(super) fn new(topic: Arc<str>, partitions: i32, most: usize) -> Self {
+    pub(super) fn new(
+        topic: Arc<str>,
+        partitions: i32,
+        most: usize,
+        windowing: Arc<Windowing>,
+    ) -> Self {
         Self {
             topic,
             partitions,
             most,
+            windowing,
             sent: BTreeMap::new(),
+            sessions: Sessions::new(),
+            counters: Counters::default(),
+            held: Vec::new(),
         }
+    }
+
+    /// Adds a row that may be late, from the source partition of this number.
+    pub(super) fn hold(&mut self, source: u32, row: HeldRow) {
+        self.held.push((source, row));
     }
 
     /// Stages what has come into the slots `dirty` since the last commit, and the watermarks that have moved. `sender` is a
@@ -57,15 +81,28 @@ impl Partials {
         for slots in dirty.chunks(AT_ONCE) {
             let deltas = contents.take_deltas(slots)?;
             for (slot, delta) in slots.iter().zip(deltas.iter()) {
-                let Some((_, window, key)) = contents.slots().of(*slot) else {
+                let Some((_, pane, key)) = contents.slots().of(*slot) else {
                     continue;
                 };
-                let to = target(window, key, self.partitions);
+                // A session has grown since its pane began.
+                let session = match pane.is_pending() {
+                    true => None,
+                    false => self.sessions.of_pane(key, pane.span),
+                };
+                let pane = session.map_or(pane, |session| Pane::of(session.span));
+                let to = self.target(pane, key);
                 let writer = writers
                     .entry(to)
                     .or_insert_with(|| ExchangeWriter::new(self.most));
-                writer.part(window, key, sender, delta.unwrap_or_default());
+                writer.part(pane, key, sender, delta.unwrap_or_default());
             }
+        }
+        for (source, row) in std::mem::take(&mut self.held) {
+            let to = self.target(Pane::of(row.span), &row.key);
+            let writer = writers
+                .entry(to)
+                .or_insert_with(|| ExchangeWriter::new(self.most));
+            writer.held(source, &row);
         }
         for (at, watermark) in watermarks {
             if watermark == Timestamp::MIN || self.sent.get(at) == Some(&watermark) {
@@ -94,25 +131,37 @@ impl Partials {
         Ok(())
     }
 
-    /// After a commit: lets go of accumulators of windows that end at or before `watermark`, the lowest of this worker's
-    /// source partitions.
+    /// After a commit: lets go of accumulators of panes that can get no more rows, when the lowest watermark of this worker's
+    /// source partitions is `watermark`.
     ///
     /// # Errors
     /// If the function failed.
     pub(super) fn close(
-        &self,
+        &mut self,
         watermark: Timestamp,
         contents: &mut Contents,
     ) -> Result<(), StepError> {
-        while let Some(window) = contents.slots().first(PARTIALS) {
-            if window.end > watermark {
-                break;
-            }
-            let keys = contents.slots().keys(PARTIALS, window);
+        if self.windowing.has_sessions() {
+            // Where a session will end is not known here; what has come of it has been sent.
+            self.sessions = Sessions::new();
+            let slots = contents.slots().slots_of(PARTIALS);
+            return contents.free(&slots);
+        }
+        let is_closed = |pane: Pane| match pane.is_pending() {
+            true => pane.since <= watermark,
+            false => self.windowing.closed_at(pane.span) <= watermark,
+        };
+        loop {
+            let slots = contents.slots();
+            let first = slots.first_after(PARTIALS, Timestamp::MIN).map(Pane::of);
+            let panes = [first, slots.first_pending(PARTIALS)];
+            let Some(pane) = panes.into_iter().flatten().find(|pane| is_closed(*pane)) else {
+                return Ok(());
+            };
+            let keys = contents.slots().keys(PARTIALS, pane);
             let slots: Vec<Slot> = keys.into_iter().map(|(_, slot)| slot).collect();
             contents.free(&slots)?;
         }
-        Ok(())
     }
 
     /// Forgets what has been sent: after an abort, and of partitions that are another's now.
@@ -122,12 +171,27 @@ impl Partials {
             .filter_map(|at| keep(&at).map(|watermark| (at, watermark)))
             .collect();
     }
+
+    /// After an abort: throws away what has not been sent.
+    pub(super) fn roll_back(&mut self) {
+        self.sessions = Sessions::new();
+        self.held.clear();
+    }
+
+    /// The partition to which a pane and key go: all panes of a window to the same.
+    fn target(&self, pane: Pane, key: &[u8]) -> i32 {
+        let start = match self.windowing.spreads_by_window() {
+            true => pane.span.start,
+            false => Timestamp(0),
+        };
+        target(start, key, self.partitions)
+    }
 }
 
-/// The partition to which a window and key go: the same on every host.
-fn target(window: Window, key: &[u8], partitions: i32) -> i32 {
+/// The partition to which a window that begins at `start` and key go: the same on every host.
+fn target(start: Timestamp, key: &[u8], partitions: i32) -> i32 {
     let mut bytes = Vec::with_capacity(8 + key.len());
-    bytes.extend_from_slice(&window.start.0.to_be_bytes());
+    bytes.extend_from_slice(&start.0.to_be_bytes());
     bytes.extend_from_slice(key);
     partition_of(&bytes, partitions)
 }
@@ -139,15 +203,11 @@ mod tests {
     /// A change here sends a window's partials to two tasks.
     #[test]
     fn a_window_and_key_go_where_they_have_always_gone() {
-        let window = |start| Window {
-            start: Timestamp(start),
-            end: Timestamp(start + 60_000),
-        };
         let at = [
-            target(window(0), b"", 8),
-            target(window(60_000), b"", 8),
-            target(window(-60_000), b"DE", 8),
-            target(window(0), b"DE", 8),
+            target(Timestamp(0), b"", 8),
+            target(Timestamp(60_000), b"", 8),
+            target(Timestamp(-60_000), b"DE", 8),
+            target(Timestamp(0), b"DE", 8),
         ];
         assert_eq!(at, [3, 7, 1, 3]);
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::results::Fired;
 use crate::log::{Offset, TopicPartition};
 use crate::time::Timestamp;
 
@@ -37,17 +38,32 @@ pub(super) struct Counts {
     pub(super) dead_letters: usize,
     pub(super) filtered: usize,
     pub(super) late: usize,
+    pub(super) behind: usize,
+    pub(super) early: usize,
+    pub(super) retractions: usize,
     pub(super) late_partials: usize,
     pub(super) results: usize,
     pub(super) windows_fired: usize,
 }
 
 impl Counts {
+    /// Adds what publishing has brought.
+    pub(super) fn fired(&mut self, fired: &Fired) {
+        self.windows_fired += fired.windows;
+        self.results += fired.results;
+        self.early += fired.early;
+        self.retractions += fired.retractions;
+        self.late += fired.late;
+    }
+
     pub(super) fn add(&mut self, more: &Counts) {
         self.records += more.records;
         self.dead_letters += more.dead_letters;
         self.filtered += more.filtered;
         self.late += more.late;
+        self.behind += more.behind;
+        self.early += more.early;
+        self.retractions += more.retractions;
         self.late_partials += more.late_partials;
         self.results += more.results;
         self.windows_fired += more.windows_fired;
@@ -62,6 +78,9 @@ pub struct Progress {
     pub(super) dead_letters: AtomicU64,
     pub(super) filtered: AtomicU64,
     pub(super) late: AtomicU64,
+    pub(super) behind: AtomicU64,
+    pub(super) early: AtomicU64,
+    pub(super) retractions: AtomicU64,
     pub(super) late_partials: AtomicU64,
     pub(super) results: AtomicU64,
     pub(super) windows_fired: AtomicU64,
@@ -82,8 +101,14 @@ pub struct Snapshot {
     pub dead_letters: u64,
     /// Rows that a filter did not keep.
     pub filtered: u64,
-    /// Rows that came after their window had fired.
+    /// Rows that came after their windows were over.
     pub late: u64,
+    /// Rows that came after a window of theirs had been published, and still counted.
+    pub behind: u64,
+    /// Result records that may still change.
+    pub early: u64,
+    /// Result records that take an earlier one back.
+    pub retractions: u64,
     /// Partials that came for windows that had fired.
     pub late_partials: u64,
     /// Result records written.
@@ -131,6 +156,9 @@ impl Progress {
             dead_letters: read(&self.dead_letters),
             filtered: read(&self.filtered),
             late: read(&self.late),
+            behind: read(&self.behind),
+            early: read(&self.early),
+            retractions: read(&self.retractions),
             late_partials: read(&self.late_partials),
             results: read(&self.results),
             windows_fired: read(&self.windows_fired),
@@ -158,6 +186,9 @@ impl Progress {
         add(&self.dead_letters, counts.dead_letters);
         add(&self.filtered, counts.filtered);
         add(&self.late, counts.late);
+        add(&self.behind, counts.behind);
+        add(&self.early, counts.early);
+        add(&self.retractions, counts.retractions);
         add(&self.late_partials, counts.late_partials);
         add(&self.results, counts.results);
         add(&self.windows_fired, counts.windows_fired);
@@ -178,6 +209,9 @@ impl Progress {
                 (&all.dead_letters, &one.dead_letters),
                 (&all.filtered, &one.filtered),
                 (&all.late, &one.late),
+                (&all.behind, &one.behind),
+                (&all.early, &one.early),
+                (&all.retractions, &one.retractions),
                 (&all.late_partials, &one.late_partials),
                 (&all.results, &one.results),
                 (&all.windows_fired, &one.windows_fired),

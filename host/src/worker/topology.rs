@@ -8,7 +8,7 @@ use super::WorkerError;
 use crate::log::{Log, LogError, TopicInfo, TopicPartition, TopicSpec};
 use crate::pipeline::config::PipelineConfig;
 use crate::pipeline::shape::shape;
-use crate::pipeline::stages::stages;
+use crate::pipeline::stages::{refusal, stages};
 use crate::pipeline::{Pipeline, topics};
 use crate::state::{Shape, Stages};
 
@@ -64,6 +64,9 @@ impl Topology {
         }
         let count = i32::try_from(sources.len()).unwrap_or(i32::MAX);
         let stages = stages(config, count);
+        if let Some(why) = refusal(config, stages) {
+            return Err(WorkerError::Windows(why));
+        }
         let repartition = match stages {
             Stages::None | Stages::One => None,
             Stages::Two => Some(repartition(config, count, &existing, log)?),

@@ -21,10 +21,11 @@ use arrow_array::types::{Int64Type, TimestampMillisecondType};
 use arrow_array::{Array, ArrayRef};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 
-use crate::log::{Log, LogError, Outbox, RecordBatch, RecordParts};
+use crate::log::{Log, LogError, Offset, Outbox, RecordBatch, RecordParts, TopicPartition};
 use crate::pipeline::Pipeline;
 use crate::pipeline::config::Output;
 use crate::rows::{Field, FieldType, RowJson, Rows};
+use crate::state::HeldRow;
 use crate::time::Timestamp;
 use crate::window::Window;
 
@@ -58,16 +59,93 @@ pub(super) struct Writing {
     functions: Vec<(String, String, String)>,
 }
 
+/// A record that is set aside as it came.
+struct Aside<'a> {
+    from: &'a TopicPartition,
+    offset: Offset,
+    timestamp: Timestamp,
+    key: Option<&'a [u8]>,
+    value: Option<&'a [u8]>,
+    /// How many bytes the value had, if it has been left out.
+    omitted: u64,
+}
+
+impl<'a> Aside<'a> {
+    fn of(batch: &'a RecordBatch, record: usize) -> Self {
+        Self {
+            from: batch.partition(),
+            offset: batch.offset(record),
+            timestamp: batch.timestamp(record),
+            key: batch.key(record),
+            value: batch.value(record),
+            omitted: 0,
+        }
+    }
+}
+
+/// How a window is shown in its results: written once for all its rows.
+#[derive(Clone, Debug)]
+pub(super) struct Shown {
+    bounds: Bounds,
+    /// The key of records of a step without key.
+    name: String,
+    /// The timestamp of the records.
+    at: Timestamp,
+}
+
+#[derive(Clone, Debug)]
+enum Bounds {
+    /// A span of time; its bounds as RFC 3339 too.
+    Span(Window, String, String),
+    /// All up to an instant.
+    Until(Timestamp, String),
+    /// Rows by their numbers.
+    Rows(i64, i64),
+}
+
+impl Shown {
+    /// A span of time.
+    pub(super) fn span(window: Window) -> Self {
+        let start = window.start.to_string();
+        Self {
+            name: start.clone(),
+            at: Timestamp(window.end.0 - 1),
+            bounds: Bounds::Span(window, start, window.end.to_string()),
+        }
+    }
+
+    /// All up to an instant.
+    pub(super) fn until(end: Timestamp) -> Self {
+        Self {
+            bounds: Bounds::Until(end, end.to_string()),
+            name: "global".to_owned(),
+            at: Timestamp(end.0 - 1),
+        }
+    }
+
+    /// Rows by their numbers, the last of which has this event time.
+    pub(super) fn rows(first: i64, last: i64, at: Timestamp) -> Self {
+        Self {
+            bounds: Bounds::Rows(first, last),
+            name: first.to_string(),
+            at,
+        }
+    }
+}
+
 /// A row of a window's results.
 pub(super) struct ResultRow<'a> {
-    pub(super) window: Window,
-    /// The window's bounds as RFC 3339, written once for all its rows.
-    pub(super) bounds: &'a (String, String),
+    pub(super) shown: &'a Shown,
     /// The key and its type; `None` for a step without one.
     pub(super) key: Option<(&'a [u8], FieldType)>,
     pub(super) fields: &'a [Field],
     pub(super) rows: &'a Rows,
     pub(super) row: usize,
+    pub(super) revision: u32,
+    /// Whether it may not change any more; `None` where that is not written.
+    pub(super) is_final: Option<bool>,
+    /// It takes an earlier result back.
+    pub(super) is_retraction: bool,
 }
 
 impl Writing {
@@ -113,8 +191,7 @@ impl Writing {
         self.set_aside(
             outbox,
             &self.dead,
-            batch,
-            bad.record as usize,
+            &Aside::of(batch, bad.record as usize),
             &bad.reason,
             headers,
         );
@@ -129,6 +206,34 @@ impl Writing {
         window: Window,
         watermark: Timestamp,
     ) {
+        self.set_late(outbox, &Aside::of(batch, record), window, watermark);
+    }
+
+    /// Stages a row that was held until it was known to be late.
+    pub(super) fn late_row(&self, outbox: &mut Outbox, row: &HeldRow) {
+        let aside = Aside {
+            from: &row.at,
+            offset: row.offset,
+            timestamp: row.timestamp,
+            key: row.record_key.as_deref(),
+            value: row.record_value.as_deref(),
+            omitted: row.omitted,
+        };
+        // As sessions are shown: its end is the last instant at which a row would join.
+        let window = Window {
+            end: Timestamp(row.span.end.0 - 1),
+            ..row.span
+        };
+        self.set_late(outbox, &aside, window, row.watermark);
+    }
+
+    fn set_late(
+        &self,
+        outbox: &mut Outbox,
+        record: &Aside<'_>,
+        window: Window,
+        watermark: Timestamp,
+    ) {
         let Some(late) = &self.late else { return };
         let (start, end) = (window.start.0.to_string(), window.end.0.to_string());
         let late_by = (watermark.0 - window.end.0).to_string();
@@ -139,7 +244,7 @@ impl Writing {
             ("millstream.window_end", end.as_bytes()),
             ("millstream.late_by_ms", late_by.as_bytes()),
         ];
-        self.set_aside(outbox, late, batch, record, &reason, headers);
+        self.set_aside(outbox, late, record, &reason, headers);
     }
 
     /// Stages a record as it came.
@@ -147,36 +252,38 @@ impl Writing {
         &self,
         outbox: &mut Outbox,
         target: &Target,
-        batch: &RecordBatch,
-        record: usize,
+        record: &Aside<'_>,
         reason: &str,
         more: Vec<(&'static str, &[u8])>,
     ) {
-        let partition = batch.partition().partition.to_string();
-        let offset = batch.offset(record).to_string();
+        let partition = record.from.partition.to_string();
+        let offset = record.offset.to_string();
         let mut headers: Vec<(&'static str, &[u8])> = vec![
             ("millstream.pipeline", self.pipeline.as_bytes()),
-            ("millstream.topic", batch.partition().topic.as_bytes()),
+            ("millstream.topic", record.from.topic.as_bytes()),
             ("millstream.partition", partition.as_bytes()),
             ("millstream.offset", offset.as_bytes()),
             ("millstream.reason", reason.as_bytes()),
         ];
         headers.extend(more);
 
-        let (mut key, mut value) = (batch.key(record), batch.value(record));
+        let (mut key, mut value) = (record.key, record.value);
         let size = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
-        let omitted = size(value).to_string();
+        let mut omitted = record.omitted;
         if size(key) + size(value) > target.most {
-            headers.push(("millstream.omitted_bytes", omitted.as_bytes()));
+            omitted = size(value) as u64;
             value = None;
             key = key.filter(|key| key.len() <= target.most);
         }
-        let timestamp = batch.timestamp(record);
+        let omitted_bytes = omitted.to_string();
+        if omitted > 0 || (value.is_none() && record.value.is_some()) {
+            headers.push(("millstream.omitted_bytes", omitted_bytes.as_bytes()));
+        }
         outbox.push(
             &target.topic,
             RecordParts {
                 partition: None,
-                timestamp,
+                timestamp: record.timestamp,
                 key,
                 value,
                 headers: &headers,
@@ -222,7 +329,7 @@ impl Writing {
         self.json(outbox, &row, at, key)
     }
 
-    /// Stages a result of a window. Its record's key is the window's key, or, where the step has none, the window's start,
+    /// Stages a result of a window. Its record's key is the window's key, or, where the step has none, the window's name,
     /// so that the revisions of a window stay in order; its timestamp is the window's last instant.
     ///
     /// # Errors
@@ -230,10 +337,9 @@ impl Writing {
     pub(super) fn result(&self, outbox: &mut Outbox, result: &ResultRow<'_>) -> Result<(), String> {
         let key = match result.key {
             Some((key, _)) => key,
-            None => result.bounds.0.as_bytes(),
+            None => result.shown.name.as_bytes(),
         };
-        let at = Timestamp(result.window.end.0 - 1);
-        self.json(outbox, result, at, Some(key))
+        self.json(outbox, result, result.shown.at, Some(key))
     }
 
     fn json(
@@ -275,10 +381,22 @@ impl Writing {
 impl Serialize for ResultRow<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("window_start", &self.bounds.0)?;
-        map.serialize_entry("window_end", &self.bounds.1)?;
-        map.serialize_entry("window_start_ms", &self.window.start.0)?;
-        map.serialize_entry("window_end_ms", &self.window.end.0)?;
+        match &self.shown.bounds {
+            Bounds::Span(window, start, end) => {
+                map.serialize_entry("window_start", start)?;
+                map.serialize_entry("window_end", end)?;
+                map.serialize_entry("window_start_ms", &window.start.0)?;
+                map.serialize_entry("window_end_ms", &window.end.0)?;
+            }
+            Bounds::Until(end, text) => {
+                map.serialize_entry("window_end", text)?;
+                map.serialize_entry("window_end_ms", &end.0)?;
+            }
+            Bounds::Rows(first, last) => {
+                map.serialize_entry("first_row", first)?;
+                map.serialize_entry("last_row", last)?;
+            }
+        }
         if let Some((key, ty)) = self.key {
             let text = std::str::from_utf8(key).map_err(serde::ser::Error::custom)?;
             match (ty, text.parse::<i64>(), text.parse::<bool>()) {
@@ -295,7 +413,13 @@ impl Serialize for ResultRow<'_> {
             row: self.row,
         };
         row.serialize_entries(&mut map)?;
-        map.serialize_entry("revision", &0)?;
+        map.serialize_entry("revision", &self.revision)?;
+        if let Some(is_final) = self.is_final {
+            map.serialize_entry("final", &is_final)?;
+        }
+        if self.is_retraction {
+            map.serialize_entry("retraction", &true)?;
+        }
         map.end()
     }
 }

@@ -8,7 +8,7 @@ use crate::cli::Failure;
 use crate::log::{Bounds, Fetched, Log, Offset, Reader, TopicPartition};
 use crate::state::{
     Change, MemoryStore, Origin, Part, PartReader, Position, Slice, StateKey, Store, StoreError,
-    TaskId, TaskState, all_parts,
+    TaskId, TaskState, all_parts, all_pending_parts,
 };
 use crate::time::{Clock, Timestamp};
 
@@ -143,26 +143,27 @@ impl Contents {
         if let Some(value) = store.get(task, &key)? {
             contents.task = Some(TaskState::decode(&value)?);
         }
-        let (from, to) = all_parts();
-        let mut reader = PartReader::new();
-        let mut last = None;
-        let mut wrong = None;
-        store.scan(task, &from, &to, &mut |key, value| {
-            match reader.push(key, value) {
-                Ok(part) => part.into_iter().for_each(|part| {
-                    contents.add(last.as_ref(), &part);
-                    last = Some(part);
-                }),
-                Err(error) => wrong = Some(error),
-            }
+        for (from, to) in [all_parts(), all_pending_parts()] {
+            let mut reader = PartReader::new();
+            let mut last = None;
+            let mut wrong = None;
+            store.scan(task, &from, &to, &mut |key, value| {
+                match reader.push(key, value) {
+                    Ok(part) => part.into_iter().for_each(|part| {
+                        contents.add(last.as_ref(), &part);
+                        last = Some(part);
+                    }),
+                    Err(error) => wrong = Some(error),
+                }
+                match wrong {
+                    None => ControlFlow::Continue(()),
+                    Some(_) => ControlFlow::Break(()),
+                }
+            })?;
             match wrong {
-                None => ControlFlow::Continue(()),
-                Some(_) => ControlFlow::Break(()),
+                None => reader.finish()?,
+                Some(error) => return Err(error.into()),
             }
-        })?;
-        match wrong {
-            None => reader.finish()?,
-            Some(error) => return Err(error.into()),
         }
         Ok(contents)
     }
@@ -170,7 +171,7 @@ impl Contents {
     /// Counts a part that comes after another.
     fn add(&mut self, last: Option<&Part>, part: &Part) {
         self.bytes += part.bytes.len();
-        let same_window = last.is_some_and(|last| last.window == part.window);
+        let same_window = last.is_some_and(|last| last.pane == part.pane);
         if !same_window {
             self.windows += 1;
         }

@@ -12,7 +12,10 @@ use crate::cli::{Failure, out};
 use crate::log::{Log, TopicPartition};
 use crate::pipeline::config::{self, PipelineConfig};
 use crate::pipeline::topics;
-use crate::state::{Committed, MemoryStore, Shape, StateKey, Store, StoreError, TaskId, all_parts};
+use crate::state::{
+    Committed, MemoryStore, Shape, StateKey, Store, StoreError, TaskId, all_entries, all_parts,
+    all_pending_parts,
+};
 use crate::time::{Clock, SystemClock};
 
 /// How often to begin again when the pipeline has committed in the meantime.
@@ -258,16 +261,18 @@ fn entries<W: Write>(
     if let Some(value) = store.get(task, &key)? {
         write(&key, &value).map_err(EntriesError::File)?;
     }
-    let (from, to) = all_parts();
-    let mut written = Ok(());
-    store.scan(task, &from, &to, &mut |key, value| {
-        written = write(key, value);
-        match written {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    })?;
-    written.map_err(EntriesError::File)
+    for (from, to) in [all_parts(), all_pending_parts(), all_entries()] {
+        let mut written = Ok(());
+        store.scan(task, &from, &to, &mut |key, value| {
+            written = write(key, value);
+            match written {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            }
+        })?;
+        written.map_err(EntriesError::File)?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -163,25 +163,24 @@ impl Deliveries {
     }
 }
 
-/// Whether what librdkafka tells may be the end of a connection on which something was sent. That none could be made in the first place,
-/// say because a broker does not listen on each of its addresses, disturbs nothing.
-fn breaks_a_connection(error: &KafkaError, reason: &str) -> bool {
-    let unmade = matches!(
-        error.rdkafka_error_code(),
-        Some(RDKafkaErrorCode::AllBrokersDown | RDKafkaErrorCode::Resolve)
-    );
-    !unmade && !reason.contains("Connect to ")
+/// Whether what librdkafka logs may be the end of a connection on which something was sent. It is logged, and not always told as an
+/// error: not where the other side has closed it. That none could be made in the first place, say because a broker does not listen on each
+/// of its addresses, disturbs nothing.
+fn breaks_a_connection(facility: &str, message: &str) -> bool {
+    let unmade = ["Connect to ", "Failed to resolve "];
+    facility == "FAIL" && !unmade.iter().any(|unmade| message.contains(unmade))
 }
 
 impl ClientContext for Deliveries {
+    /// Called by librdkafka's own threads, before anything is sent again on another connection.
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if breaks_a_connection(facility, message) {
+            self.broken.store(true, Ordering::Relaxed);
+        }
         Messages::log(level, facility, message);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        if breaks_a_connection(&error, reason) {
-            self.broken.store(true, Ordering::Relaxed);
-        }
         Messages.error(error, reason);
     }
 }
@@ -231,20 +230,17 @@ mod tests {
 
     #[test]
     fn a_connection_that_was_never_made_is_not_one_that_broke() {
-        let broke = |code, reason| breaks_a_connection(&KafkaError::Global(code), reason);
-        let transport = RDKafkaErrorCode::BrokerTransportFailure;
-        let refused = "localhost:9092/1: Connect to ipv6#[::1]:9092 failed: Connection refused";
-        assert!(!broke(transport, refused));
-        let down = RDKafkaErrorCode::AllBrokersDown;
-        assert!(!broke(down, "1/1 brokers are down"));
-        assert!(broke(
-            transport,
-            "localhost:9092/1: Disconnected (after 5ms in state UP)"
+        let broke = |reason| breaks_a_connection("FAIL", reason);
+        assert!(!broke(
+            "[thrd:app]: localhost:9092/1: Connect to ipv6#[::1]:9092 failed: Connection refused"
         ));
-        let timed_out = RDKafkaErrorCode::OperationTimedOut;
+        assert!(!broke("[thrd:app]: Failed to resolve 'kafka:9092'"));
         assert!(broke(
-            timed_out,
-            "localhost:9092/1: 1 request(s) timed out: disconnect"
+            "[thrd:TxnCoordinator]: TxnCoordinator: localhost:9092: Disconnected (after 5ms in state UP)"
         ));
+        assert!(broke(
+            "[thrd:app]: localhost:9092/1: 1 request(s) timed out: disconnect"
+        ));
+        assert!(!breaks_a_connection("TXNERR", "Current transaction failed"));
     }
 }

@@ -10,6 +10,7 @@
 //! - `known`: that a topic exists is checked before anything is produced to it.
 //! - `errors`: librdkafka's errors, sorted by what can be done about them.
 
+mod closing;
 mod contexts;
 mod errors;
 mod generation;
@@ -97,7 +98,8 @@ impl KafkaLog {
         for (name, value) in fixed {
             config.set(*name, *value);
         }
-        config.set_log_level(RDKafkaLogLevel::Warning);
+        // The end of a connection is told as information only, and has to be known; see `contexts`.
+        config.set_log_level(RDKafkaLogLevel::Info);
         config
     }
 

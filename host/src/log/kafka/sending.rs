@@ -23,6 +23,8 @@ pub(super) fn producer(
     let always = [
         ("client.id", client_id),
         ("enable.idempotence", "true"),
+        // A transaction that was disturbed is known by it; see `transaction`.
+        ("log.connection.close", "true"),
         // The same partition for the same key as the Java client.
         ("partitioner", "murmur2_random"),
     ];

@@ -14,6 +14,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
+use super::closing::OpenConsumer;
 use super::contexts::Group;
 use super::errors::log_error;
 use super::generation::identity;
@@ -41,7 +42,7 @@ const FENCING_SHOWS: Duration = Duration::from_secs(3);
 
 /// A member of a consumer group.
 pub struct KafkaSession {
-    consumer: BaseConsumer<Group>,
+    consumer: OpenConsumer,
     holdings: Holdings,
     orphans: Orphans,
     commits: Commits,
@@ -106,7 +107,7 @@ impl KafkaSession {
             .subscribe(&topics)
             .map_err(|error| log_error(&error))?;
         Ok(Self {
-            consumer,
+            consumer: OpenConsumer::new(consumer),
             holdings: Holdings::default(),
             orphans: Orphans::new(log, membership),
             commits,

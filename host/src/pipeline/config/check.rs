@@ -220,7 +220,10 @@ fn output(
                 kind: windowed.kind,
                 function: windowed.function,
                 key: windowed.key,
-                window: windowed.window,
+                window: windowed.windows.window,
+                allowed_lateness: windowed.windows.allowed_lateness,
+                updates: windowed.windows.updates,
+                early: windowed.windows.early,
                 late_topic: late.into_inner().topic.into_inner().0.0,
             }))
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::model::{CommitConfig, Delivery, Limits, Start};
+use super::model::{CommitConfig, Delivery, Limits, Start, Updates};
 use crate::decode::{EventTime, Format};
 
 /// `workers`.
@@ -39,6 +39,12 @@ pub const LIMITS: Limits = Limits {
 
 /// `step.window.offset`.
 pub const WINDOW_OFFSET: Duration = Duration::ZERO;
+
+/// `step.allowed_lateness`.
+pub const ALLOWED_LATENESS: Duration = Duration::ZERO;
+
+/// `step.updates`.
+pub const UPDATES: Updates = Updates::Accumulating;
 
 /// `state.folder`.
 pub const STATE_FOLDER: &str = ".millstream";

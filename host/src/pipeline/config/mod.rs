@@ -5,7 +5,7 @@
 //! 2. `variables` puts environment variables and secret files into string values. It comes after the
 //!    parsing, so that a value can't smuggle in keys.
 //! 3. `tables` says which keys there are and reads each value (`written`).
-//! 4. `check` and `steps` apply the rules that concern several keys and build the [`PipelineConfig`] (`model`).
+//! 4. `check`, `steps` and `windows` apply the rules that concern several keys and build the [`PipelineConfig`] (`model`).
 //!
 //! [`parse`] does all four and touches neither disk nor environment; [`load`] is the shell around it.
 //! `examples/reference.toml` shows every key.
@@ -21,6 +21,7 @@ mod tables;
 #[cfg(test)]
 mod tests;
 mod variables;
+mod windows;
 mod written;
 
 use std::io;
@@ -32,9 +33,9 @@ use toml::de::DeTable;
 pub use error::{ConfigError, Mistake, Position};
 pub use kafka::KafkaSettings;
 pub use model::{
-    CommitConfig, Delivery, FunctionConfig, FunctionSettings, Limits, LogConfig, LogPlace, Output,
-    PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, StateConfig, Window, WindowStep,
-    WindowStepKind,
+    CommitConfig, Delivery, Early, FunctionConfig, FunctionSettings, Limits, LogConfig, LogPlace,
+    Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, StateConfig, Trigger,
+    Updates, Window, WindowStep, WindowStepKind,
 };
 
 use error::Finding;

@@ -6,11 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use jiff::SignedDuration;
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::kafka::KafkaSettings;
 use crate::decode::{EventTime, Format};
 pub use crate::log::Delivery;
+use crate::window::Unit;
 
 /// One pipeline.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +148,12 @@ pub struct WindowStep {
     pub key: Option<String>,
     /// Which windows a row belongs to.
     pub window: Window,
+    /// How long a window is kept after its end, for rows that come late. Whole milliseconds.
+    pub allowed_lateness: Duration,
+    /// What is written when a window is published again.
+    pub updates: Updates,
+    /// When results of open windows are shown; never if `None`.
+    pub early: Option<Early>,
     /// The topic of the rows that come after their window has fired.
     pub late_topic: String,
 }
@@ -158,8 +167,8 @@ pub enum WindowStepKind {
     WindowApply,
 }
 
-/// Which windows a row belongs to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+/// Which windows a row belongs to. `docs/time.md` has each with a picture.
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Window {
     /// Windows of one size, end to end: each row is in exactly one.
     Tumbling {
@@ -169,6 +178,115 @@ pub enum Window {
         /// less than `size`.
         offset: Duration,
     },
+    /// Windows of one size that overlap: each row is in several.
+    Sliding {
+        /// How long each is. Whole milliseconds, at least one.
+        size: Duration,
+        /// How far apart they begin. Whole milliseconds, at least one, at most `size`.
+        slide: Duration,
+        /// How far their starts are shifted from multiples of `slide` since 1970-01-01T00:00:00Z. Whole milliseconds,
+        /// less than `slide`.
+        offset: Duration,
+    },
+    /// Days, weeks or months.
+    Calendar {
+        /// Which.
+        unit: Unit,
+        /// Where.
+        zone: TimeZone,
+    },
+    /// Rows of a key that follow each other closely enough.
+    Session {
+        /// The longest time between two of them. Whole milliseconds.
+        gap: Duration,
+        /// The int64 field in which a row may have a gap of its own, in milliseconds.
+        gap_field: Option<String>,
+    },
+    /// So many rows of a key.
+    Count {
+        /// How many, at least one.
+        rows: u64,
+    },
+    /// All rows of a key, published again and again.
+    Global(Trigger),
+}
+
+/// `tumbling 1m`, `tumbling 24h offset 22h`, `session 30s`: the same text for the same windows, however the file writes them.
+impl fmt::Display for Window {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let offset = |f: &mut fmt::Formatter<'_>, offset: &Duration| match offset.is_zero() {
+            true => Ok(()),
+            false => write!(f, " offset {}", shown(*offset)),
+        };
+        match self {
+            Window::Tumbling { size, offset: by } => {
+                write!(f, "tumbling {}", shown(*size))?;
+                offset(f, by)
+            }
+            Window::Sliding {
+                size,
+                slide,
+                offset: by,
+            } => {
+                write!(f, "sliding {} slide {}", shown(*size), shown(*slide))?;
+                offset(f, by)
+            }
+            Window::Calendar { unit, zone } => {
+                let unit = match unit {
+                    Unit::Day => "day",
+                    Unit::Week => "week",
+                    Unit::Month => "month",
+                };
+                write!(f, "calendar {unit} {}", zone.iana_name().unwrap_or("UTC"))
+            }
+            Window::Session { gap, gap_field } => {
+                write!(f, "session {}", shown(*gap))?;
+                match gap_field {
+                    None => Ok(()),
+                    Some(field) => write!(f, " gap_field {field}"),
+                }
+            }
+            Window::Count { rows } => write!(f, "count {rows}"),
+            Window::Global(Trigger::Every(every)) => write!(f, "global every {}", shown(*every)),
+            Window::Global(Trigger::Rows(rows)) => write!(f, "global rows {rows}"),
+        }
+    }
+}
+
+fn shown(duration: Duration) -> String {
+    match SignedDuration::try_from(duration) {
+        Ok(duration) => format!("{duration:#}"),
+        Err(_) => format!("{duration:?}"),
+    }
+}
+
+/// When the global window is published.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Trigger {
+    /// Each time that event time passes a multiple of this. Whole milliseconds, at least one.
+    Every(Duration),
+    /// After so many rows of a key each, at least one.
+    Rows(u64),
+}
+
+/// What is written when a window is published again.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Updates {
+    /// The new result.
+    Accumulating,
+    /// The earlier result, marked as taken back, and the new one.
+    Retracting,
+    /// The difference between the two.
+    Discarding,
+}
+
+/// When results of windows that are still open are shown.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Early {
+    /// Each time so much time has gone by, if something has changed.
+    Every(Duration),
+    /// At each commit, if something has changed.
+    OnUpdate,
 }
 
 /// The component of a step, and how it is run.
@@ -229,4 +347,52 @@ pub struct CommitConfig {
     pub max_bytes: ByteSize,
     /// What a crash in the middle of one may do.
     pub delivery: Delivery,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_have_one_text_however_long_they_are() {
+        let ms = Duration::from_millis;
+        let tumbling = |size, offset| {
+            let (size, offset) = (ms(size), ms(offset));
+            Window::Tumbling { size, offset }.to_string()
+        };
+        assert_eq!(tumbling(60_000, 0), "tumbling 1m");
+        assert_eq!(tumbling(90_000, 0), "tumbling 1m 30s");
+        assert_eq!(tumbling(1, 0), "tumbling 1ms");
+        let day = 24 * 3_600_000;
+        assert_eq!(tumbling(day, day - 7_200_000), "tumbling 24h offset 22h");
+        let others = [
+            Window::Sliding {
+                size: ms(60_000),
+                slide: ms(1_000),
+                offset: ms(500),
+            },
+            Window::Calendar {
+                unit: Unit::Week,
+                zone: TimeZone::UTC,
+            },
+            Window::Session {
+                gap: ms(30_000),
+                gap_field: Some("gap".to_owned()),
+            },
+            Window::Count { rows: 100 },
+            Window::Global(Trigger::Every(ms(60_000))),
+            Window::Global(Trigger::Rows(5)),
+        ];
+        assert_eq!(
+            others.map(|window| window.to_string()),
+            [
+                "sliding 1m slide 1s offset 500ms",
+                "calendar week UTC",
+                "session 30s gap_field gap",
+                "count 100",
+                "global every 1m",
+                "global rows 5",
+            ]
+        );
+    }
 }

@@ -10,9 +10,10 @@ use toml::Spanned;
 use super::defaults;
 use super::error::Finding;
 use super::model::{
-    FunctionConfig, FunctionSettings, Limits, RowStep, RowStepKind, Window, WindowStepKind,
+    FunctionConfig, FunctionSettings, Limits, RowStep, RowStepKind, WindowStepKind,
 };
-use super::tables::{At, LimitsTable, StepTable, WindowTable};
+use super::tables::{At, LimitsTable, StepTable};
+use super::windows::{self, Windowed};
 use super::written::{FieldPath, FromText, StepName};
 
 /// The step with the window, before it is known where late rows go.
@@ -22,7 +23,7 @@ pub(super) struct WindowedFunction {
     pub(super) kind: WindowStepKind,
     pub(super) function: FunctionConfig,
     pub(super) key: Option<String>,
-    pub(super) window: Window,
+    pub(super) windows: Windowed,
 }
 
 /// A step of either sort.
@@ -73,14 +74,17 @@ fn step(
 ) -> Option<Step> {
     const KINDS: &str = "`filter`, `map`, `aggregate`, `window_apply`";
     let span = table.span();
-    let table = table.into_inner();
+    let mut table = table.into_inner();
     let mut components = [
-        (Kind::Filter, table.filter),
-        (Kind::Map, table.map),
-        (Kind::Window(WindowStepKind::Aggregate), table.aggregate),
+        (Kind::Filter, table.filter.take()),
+        (Kind::Map, table.map.take()),
+        (
+            Kind::Window(WindowStepKind::Aggregate),
+            table.aggregate.take(),
+        ),
         (
             Kind::Window(WindowStepKind::WindowApply),
-            table.window_apply,
+            table.window_apply.take(),
         ),
     ]
     .into_iter()
@@ -96,12 +100,16 @@ fn step(
         findings.push(Finding::new(second.span(), message));
     }
 
-    let name = name(table.name, &component, names, findings);
-    let settings = settings(table.config, findings);
+    let name = name(table.name.take(), &component, names, findings);
+    let settings = settings(table.config.take(), findings);
     if !matches!(kind, Kind::Window(_)) {
         let windows_only = "only a step of kind `aggregate` or `window_apply` has it";
         refuse(table.key.as_ref(), windows_only, findings);
         refuse(table.window.as_ref(), windows_only, findings);
+        refuse(table.allowed_lateness.as_ref(), windows_only, findings);
+        refuse(table.updates.as_ref(), windows_only, findings);
+        refuse(table.emit_every.as_ref(), windows_only, findings);
+        refuse(table.emit_on_update.as_ref(), windows_only, findings);
     }
     if !matches!(kind, Kind::Map) {
         refuse(
@@ -130,7 +138,7 @@ fn step(
             function,
         })),
         Kind::Window(kind) => {
-            let Some(window_table) = table.window else {
+            let Some(window) = table.window.take() else {
                 findings.push(
                     Finding::new(span, "missing key `window`")
                         .hint("write, for example, `window = { tumbling = \"1m\" }`"),
@@ -141,8 +149,8 @@ fn step(
                 at,
                 kind,
                 function,
+                windows: windows::windowed(&mut table, window, findings)?,
                 key: table.key.map(|key| key.into_inner().0.0),
-                window: window(window_table.into_inner(), findings),
             }))
         }
     }
@@ -215,23 +223,6 @@ fn keep(fields: Option<Spanned<Vec<At<FieldPath>>>>, findings: &mut Vec<Finding>
         }
     }
     kept
-}
-
-fn window(table: WindowTable, findings: &mut Vec<Finding>) -> Window {
-    let size = table.tumbling.0.0;
-    let offset = match table.offset {
-        None => defaults::WINDOW_OFFSET,
-        Some(offset) => {
-            if offset.get_ref().0 >= size {
-                findings.push(Finding::new(
-                    offset.span(),
-                    "expected less than the size of the window",
-                ));
-            }
-            offset.into_inner().0
-        }
-    };
-    Window::Tumbling { size, offset }
 }
 
 /// The `config` table as JSON.

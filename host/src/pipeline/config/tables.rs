@@ -15,12 +15,14 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::kafka::Setting;
-use super::model::{Delivery, Start};
+use super::model::{Delivery, Start, Updates};
+use super::windows::Zone;
 use super::written::{
     Count, FieldPath, GuestMemory, PipelineName, PositiveDuration, StepName, TopicName, Workers,
     Written,
 };
 use crate::decode::{Format, TimeUnit};
+use crate::window::Unit;
 
 /// A value written as a string, and where.
 pub(super) type At<T> = Spanned<Written<T>>;
@@ -128,6 +130,10 @@ pub(super) struct StepTable {
     pub(super) keep: Option<Spanned<Vec<At<FieldPath>>>>,
     pub(super) key: Option<At<FieldPath>>,
     pub(super) window: Option<Spanned<WindowTable>>,
+    pub(super) allowed_lateness: Option<At<Duration>>,
+    pub(super) updates: Option<At<Updates>>,
+    pub(super) emit_every: Option<At<PositiveDuration>>,
+    pub(super) emit_on_update: Option<Spanned<bool>>,
 }
 
 /// `limits`.
@@ -138,15 +144,34 @@ pub(super) struct LimitsTable {
     pub(super) call: Option<Written<PositiveDuration>>,
 }
 
-/// `window`.
+/// `window`: one kind, and the keys that go with it.
 #[derive(Deserialize)]
 #[serde(
     deny_unknown_fields,
     expecting = "a table such as { tumbling = \"1m\" }"
 )]
 pub(super) struct WindowTable {
-    pub(super) tumbling: Written<PositiveDuration>,
+    pub(super) tumbling: Option<Written<PositiveDuration>>,
+    pub(super) sliding: Option<Written<PositiveDuration>>,
+    pub(super) session: Option<Written<Duration>>,
+    pub(super) calendar: Option<Written<Unit>>,
+    pub(super) count: Option<Count>,
+    pub(super) global: Option<Spanned<TriggerTable>>,
     pub(super) offset: Option<At<Duration>>,
+    pub(super) slide: Option<At<PositiveDuration>>,
+    pub(super) time_zone: Option<At<Zone>>,
+    pub(super) gap_field: Option<At<FieldPath>>,
+}
+
+/// `global`.
+#[derive(Deserialize)]
+#[serde(
+    deny_unknown_fields,
+    expecting = "a table: { every = \"1m\" } or { rows = 100 }"
+)]
+pub(super) struct TriggerTable {
+    pub(super) every: Option<Written<PositiveDuration>>,
+    pub(super) rows: Option<Count>,
 }
 
 /// `[sink]`.

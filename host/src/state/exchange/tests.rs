@@ -6,19 +6,20 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::window::Window;
 
 /// What a commit sends, in the shape in which it arrives.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 struct Sent {
-    parts: Vec<(Window, Vec<u8>, u32, Vec<u8>)>,
+    parts: Vec<(Pane, Vec<u8>, u32, Vec<u8>)>,
     watermarks: Vec<(TopicPartition, Timestamp)>,
 }
 
-fn window(end: i64) -> Window {
-    Window {
+fn pane(end: i64) -> Pane {
+    Pane::of(Window {
         start: Timestamp(end - 10),
         end: Timestamp(end),
-    }
+    })
 }
 
 fn at(partition: i32) -> TopicPartition {
@@ -27,8 +28,13 @@ fn at(partition: i32) -> TopicPartition {
 
 fn sent(source: u32) -> impl Strategy<Value = Sent> {
     let bytes = |most| prop::collection::vec(any::<u8>(), 0..most);
-    let part = (any::<i32>(), bytes(4), bytes(60))
-        .prop_map(move |(end, key, bytes)| (window(end.into()), key, source, bytes));
+    let part = (any::<i32>(), bytes(4), bytes(60)).prop_map(move |(end, key, bytes)| {
+        let pane = pane(end.into());
+        // Every third waits.
+        let since = if end % 3 == 0 { end.into() } else { i64::MIN };
+        let since = Timestamp(since);
+        (Pane { since, ..pane }, key, source, bytes)
+    });
     let watermark = (0..4, any::<i64>()).prop_map(|(number, time)| (at(number), Timestamp(time)));
     let watermarks = prop::collection::vec(watermark, 0..4);
     (prop::collection::vec(part, 0..8), watermarks)
@@ -41,8 +47,8 @@ fn write(sent: &Sent, most: usize) -> Vec<Vec<u8>> {
     for (at, watermark) in &sent.watermarks {
         writer.watermark(at, *watermark);
     }
-    for (window, key, source, bytes) in &sent.parts {
-        writer.part(*window, key, *source, bytes);
+    for (pane, key, source, bytes) in &sent.parts {
+        writer.part(*pane, key, *source, bytes);
     }
     let mut values = Vec::new();
     writer.finish(|value| values.push(value.to_vec()));
@@ -55,34 +61,63 @@ fn read(values: &[Vec<u8>]) -> Result<BTreeMap<u32, Sent>, FormatError> {
     let mut pieces = Pieces::new();
     for value in values {
         for entry in ExchangeReader::new(value) {
-            let (window, key, source, bytes) = match entry? {
+            let (pane, key, source, bytes) = match entry? {
+                Exchanged::Held(..) => continue,
                 Exchanged::Watermark(at, watermark) => {
                     let sent = arrived.entry(0).or_default();
                     sent.watermarks.push((at, watermark));
                     continue;
                 }
                 Exchanged::Part {
-                    window,
+                    pane,
                     key,
                     source,
                     bytes,
-                } => (window, key, source, bytes.to_vec()),
+                } => (pane, key, source, bytes.to_vec()),
                 Exchanged::Piece {
-                    window,
+                    pane,
                     key,
                     source,
                     piece,
-                } => match pieces.add(window, key, source, piece)? {
-                    Some(bytes) => (window, key, source, bytes),
+                } => match pieces.add(pane, key, source, piece)? {
+                    Some(bytes) => (pane, key, source, bytes),
                     None => continue,
                 },
             };
             let sent = arrived.entry(source).or_default();
-            sent.parts.push((window, key.to_vec(), source, bytes));
+            sent.parts.push((pane, key.to_vec(), source, bytes));
         }
     }
     assert!(pieces.is_empty(), "pieces are left");
     Ok(arrived)
+}
+
+#[test]
+fn a_record_that_may_be_late_arrives_without_its_value_where_that_is_too_large() {
+    let row = |value: usize| HeldRow {
+        span: pane(10).span,
+        key: b"k".to_vec(),
+        at: at(3),
+        offset: crate::log::Offset(7),
+        timestamp: Timestamp(1),
+        watermark: Timestamp(50),
+        record_key: None,
+        record_value: Some(vec![0; value]),
+        omitted: 0,
+    };
+    for (bytes, omitted) in [(10, 0), (1_000, 1_000)] {
+        let mut writer = ExchangeWriter::new(200);
+        writer.held(5, &row(bytes));
+        let mut values = Vec::new();
+        writer.finish(|value| values.push(value.to_vec()));
+        let read: Result<Vec<_>, _> = ExchangeReader::new(&values[0]).collect();
+        let expected = HeldRow {
+            omitted,
+            record_value: (omitted == 0).then(|| vec![0; bytes]),
+            ..row(bytes)
+        };
+        assert_eq!(read, Ok(vec![Exchanged::Held(5, expected)]));
+    }
 }
 
 proptest! {
@@ -151,7 +186,7 @@ fn nothing_sent_is_no_record() {
 
 #[test]
 fn small_parts_share_a_record() {
-    let parts = (0..10).map(|end| (window(end), vec![], 0, vec![1]));
+    let parts = (0..10).map(|end| (pane(end), vec![], 0, vec![1]));
     let sent = Sent {
         parts: parts.collect(),
         watermarks: vec![(at(0), Timestamp(7))],
@@ -162,7 +197,7 @@ fn small_parts_share_a_record() {
 #[test]
 fn a_piece_that_is_missing_or_doubled_is_told() {
     let sent = Sent {
-        parts: vec![(window(0), b"key".to_vec(), 3, vec![7; 200])],
+        parts: vec![(pane(0), b"key".to_vec(), 3, vec![7; 200])],
         watermarks: vec![],
     };
     let values = write(&sent, 100);
@@ -178,7 +213,7 @@ fn a_piece_that_is_missing_or_doubled_is_told() {
 #[test]
 fn a_key_longer_than_the_limit_still_makes_progress() {
     let sent = Sent {
-        parts: vec![(window(0), vec![b'k'; 50], 0, b"ab".to_vec())],
+        parts: vec![(pane(0), vec![b'k'; 50], 0, b"ab".to_vec())],
         watermarks: vec![],
     };
     let values = write(&sent, 10);

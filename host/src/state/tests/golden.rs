@@ -1,5 +1,5 @@
-//! The formats as they were written once, under `tests/golden/state/v1`: what is there must be read, and this version
-//! writes the same. A format that changes gets a new version and a new file; the old file stays, and is still read.
+//! The formats as they were written once, under `tests/golden/state`: what is there must be read, and this version
+//! writes the same. A format that changes gets a new file in the folder of a new version; the old file stays, and is still read.
 //!
 //! A file has a line for each example: its bytes in hexadecimal.
 
@@ -12,12 +12,12 @@ use arrow_array::{
 };
 
 use super::*;
-use crate::log::TopicPartition;
+use crate::log::{Offset, TopicPartition};
 use crate::rows::{Field, FieldType, Rows, decode_rows, encode_rows};
-use crate::window::Window;
+use crate::window::{Pane, Session, Window};
 
 fn read(name: &str) -> String {
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/state/v1");
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/state");
     std::fs::read_to_string(root.join(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
 }
 
@@ -30,6 +30,15 @@ fn golden(name: &str, written: &[Vec<u8>]) -> Vec<Vec<u8>> {
     let now: String = written.iter().map(|bytes| hex(bytes) + "\n").collect();
     let text = read(name);
     assert!(text == now, "{name} is not what is written now:\n{now}");
+    bytes_of(&text)
+}
+
+/// The examples of a file that an earlier version wrote.
+fn old(name: &str) -> Vec<Vec<u8>> {
+    bytes_of(&read(name))
+}
+
+fn bytes_of(text: &str) -> Vec<Vec<u8>> {
     let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap();
     text.lines()
         .map(|line| line.as_bytes().chunks(2).map(byte).collect())
@@ -54,7 +63,7 @@ fn clicks(partition: i32) -> TopicPartition {
 #[test]
 fn keys() {
     let part = |window, key: &[u8], write, chunk| StateKey::Part {
-        window,
+        pane: Pane::of(window),
         key: key.to_vec(),
         write: Write(write),
         chunk,
@@ -73,9 +82,107 @@ fn keys() {
         .iter()
         .map(|key| encoded(|out| key.encode(out)))
         .collect();
-    for (bytes, key) in golden("key.hex", &written).iter().zip(keys) {
+    for (bytes, key) in golden("v1/key.hex", &written).iter().zip(keys) {
         assert_eq!(StateKey::decode(bytes), Ok(key));
     }
+}
+
+#[test]
+fn keys_of_entries_beside_the_parts_and_of_parts_that_wait() {
+    let key = || b"de".to_vec();
+    let since = Timestamp(MINUTE.end.0 + 1);
+    let keys = [
+        StateKey::Part {
+            pane: Pane {
+                since,
+                span: MINUTE,
+            },
+            key: key(),
+            write: Write(7),
+            chunk: 2,
+        },
+        StateKey::Published {
+            window: MINUTE,
+            key: key(),
+        },
+        StateKey::Session {
+            name: MINUTE,
+            key: key(),
+        },
+        StateKey::Counter { key: key() },
+        held().state_key(3),
+    ];
+    let written: Vec<_> = keys
+        .iter()
+        .map(|key| encoded(|out| key.encode(out)))
+        .collect();
+    for (bytes, key) in golden("v2/key.hex", &written).iter().zip(keys) {
+        assert_eq!(StateKey::decode(bytes), Ok(key));
+    }
+}
+
+fn held() -> HeldRow {
+    HeldRow {
+        span: MINUTE,
+        key: b"de".to_vec(),
+        at: clicks(3),
+        offset: Offset(1_234),
+        timestamp: MINUTE.start,
+        watermark: MINUTE.end,
+        record_key: None,
+        record_value: Some(b"{}".to_vec()),
+        omitted: 0,
+    }
+}
+
+#[test]
+fn entries_beside_the_parts() {
+    let published = Published {
+        revision: 3,
+        rows: b"rows".to_vec(),
+    };
+    let session = Session {
+        span: MINUTE,
+        panes: vec![MINUTE],
+        is_published: true,
+    };
+    let counter = Counter {
+        rows: 99,
+        last: MINUTE.start,
+    };
+    let written = [
+        encoded(|out| published.encode(out)),
+        encoded(|out| encode_session(&session, out)),
+        encoded(|out| counter.encode(out)),
+        encoded(|out| held().encode(out)),
+    ];
+    let read = golden("v2/entries.hex", &written);
+    assert_eq!(Published::decode(&read[0]), Ok(published));
+    assert_eq!(decode_session(&read[1]), Ok(session));
+    assert_eq!(Counter::decode(&read[2]), Ok(counter));
+    assert_eq!(HeldRow::decode(&read[3]), Ok(held()));
+}
+
+#[test]
+fn records_of_the_repartition_topic_with_rows_that_wait() {
+    let mut writer = ExchangeWriter::new(1_000);
+    let pane = Pane {
+        since: Timestamp(MINUTE.end.0 + 1),
+        span: MINUTE,
+    };
+    writer.part(pane, b"de", 3, b"partial");
+    writer.held(3, &held());
+    let mut written = Vec::new();
+    writer.finish(|value| written.push(value.to_vec()));
+    let golden = golden("v2/exchange.hex", &written);
+    let read: Result<Vec<_>, _> = ExchangeReader::new(&golden[0]).collect();
+    let part = Exchanged::Part {
+        pane,
+        key: b"de",
+        source: 3,
+        bytes: b"partial",
+    };
+    assert_eq!(read, Ok(vec![part, Exchanged::Held(3, held())]));
 }
 
 #[test]
@@ -86,13 +193,22 @@ fn the_entry_of_a_task() {
             next_write: Write(1_234),
             fired: MINUTE.start,
             watermarks: vec![(clicks(0), MINUTE.end), (clicks(31), Timestamp(-1))],
+            firing: None,
+        },
+        TaskState {
+            firing: Some((MINUTE, b"de".to_vec())),
+            ..TaskState::default()
         },
     ];
+    // Version 1 had no window that is firing.
+    for (bytes, state) in old("v1/task.hex").iter().zip(&states) {
+        assert_eq!(TaskState::decode(bytes).as_ref(), Ok(state));
+    }
     let written: Vec<_> = states
         .iter()
         .map(|state| encoded(|out| state.encode(out)))
         .collect();
-    for (bytes, state) in golden("task.hex", &written).iter().zip(states) {
+    for (bytes, state) in golden("v2/task.hex", &written).iter().zip(states) {
         assert_eq!(TaskState::decode(bytes), Ok(state));
     }
 }
@@ -103,7 +219,7 @@ fn positions() {
     let written = positions
         .clone()
         .map(|position| encoded(|out| position.encode(out)));
-    for (bytes, position) in golden("position.hex", &written).iter().zip(positions) {
+    for (bytes, position) in golden("v1/position.hex", &written).iter().zip(positions) {
         assert_eq!(Position::decode(bytes), Ok(position));
     }
 }
@@ -114,12 +230,12 @@ fn parts() {
     let mut chunks = 0;
     for (write, bytes) in [(1, &b""[..]), (2, b"eleven byte")] {
         let mut put = |key: &[u8], value: &[u8]| written.extend([key.to_vec(), value.to_vec()]);
-        chunks += put_parts(MINUTE, b"de", Write(write), bytes, 10, &mut put);
+        chunks += put_parts(Pane::of(MINUTE), b"de", Write(write), bytes, 10, &mut put);
     }
     assert_eq!(chunks, 4);
     let mut reader = PartReader::new();
     let mut parts = Vec::new();
-    for entry in golden("parts.hex", &written).chunks(2) {
+    for entry in golden("v1/parts.hex", &written).chunks(2) {
         parts.extend(reader.push(&entry[0], &entry[1]).unwrap());
     }
     reader.finish().unwrap();
@@ -133,14 +249,14 @@ fn parts() {
 #[test]
 fn records_of_the_repartition_topic() {
     let mut writer = ExchangeWriter::new(60);
-    writer.part(MINUTE, b"de", 3, b"partial");
-    writer.part(MINUTE, b"", 3, &[7; 40]);
+    writer.part(Pane::of(MINUTE), b"de", 3, b"partial");
+    writer.part(Pane::of(MINUTE), b"", 3, &[7; 40]);
     writer.watermark(&clicks(3), MINUTE.end);
     let mut written = Vec::new();
     writer.finish(|value| written.push(value.to_vec()));
     let mut pieces = Pieces::new();
     let mut read = Vec::new();
-    for value in golden("exchange.hex", &written) {
+    for value in golden("v1/exchange.hex", &written) {
         for entry in ExchangeReader::new(&value) {
             match entry.unwrap() {
                 Exchanged::Part {
@@ -149,14 +265,15 @@ fn records_of_the_repartition_topic() {
                     read.push((key.to_vec(), source, bytes.to_vec()));
                 }
                 Exchanged::Piece {
-                    window,
+                    pane,
                     key,
                     source,
                     piece,
                 } => {
-                    let whole = pieces.add(window, key, source, piece).unwrap();
+                    let whole = pieces.add(pane, key, source, piece).unwrap();
                     read.extend(whole.map(|bytes| (key.to_vec(), source, bytes)));
                 }
+                Exchanged::Held(..) => panic!("none was sent"),
                 Exchanged::Watermark(at, watermark) => {
                     assert_eq!((at, watermark), (clicks(3), MINUTE.end));
                 }
@@ -202,7 +319,7 @@ fn rows() {
     let rows = Rows::new(3, columns);
     let all = encoded(|out| encode_rows(&fields, &rows, 0..3, out));
     let one = encoded(|out| encode_rows(&fields, &rows, [1].into_iter(), out));
-    let golden = golden("rows.hex", &[all, one]);
+    let golden = golden("v1/rows.hex", &[all, one]);
     let parts: Vec<&[u8]> = golden.iter().map(Vec::as_slice).collect();
     let read = decode_rows(&fields, &parts).unwrap();
     assert_eq!(read.columns, rows.take(&[0, 1, 2, 1]).unwrap().columns);
@@ -237,7 +354,7 @@ fn marks() {
         },
     ];
     let now: String = marks.iter().map(|mark| mark.to_json() + "\n").collect();
-    let text = read("mark.ndjson");
+    let text = read("v1/mark.ndjson");
     assert!(
         text == now,
         "mark.ndjson is not what is written now:\n{now}"

@@ -8,7 +8,10 @@ use crate::cli::state::file::{Counts, FileError, FileReader, Header, Line};
 use crate::cli::state::standing::Standing;
 use crate::log::{GroupOffset, Offset};
 use crate::pipeline::config::Start;
-use crate::state::{Committed, ExchangeReader, FormatError, PartReader, StateKey, TaskState};
+use crate::state::{
+    Committed, Counter, ExchangeReader, FormatError, HeldRow, PartReader, Published, StateKey,
+    TaskState, decode_session,
+};
 
 /// What stands in the file, but for entries and partials.
 #[derive(Debug)]
@@ -140,6 +143,12 @@ impl Entries {
             StateKey::Part { .. } => {
                 self.parts.push(&key, value).map_err(text)?;
             }
+            StateKey::Published { .. } => drop(Published::decode(value).map_err(text)?),
+            StateKey::Session { .. } => drop(decode_session(value).map_err(text)?),
+            StateKey::Counter { .. } => {
+                Counter::decode(value).map_err(text)?;
+            }
+            StateKey::Held { .. } => drop(HeldRow::decode(value).map_err(text)?),
         }
         self.last = Some((task, key));
         Ok(())

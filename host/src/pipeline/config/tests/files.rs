@@ -10,7 +10,7 @@ use super::super::{
     ConfigError, LogPlace, Output, PipelineConfig, load, parse,
     tables::{
         CommitTable, DeadLettersTable, EventTimeTable, LateTable, LimitsTable, LogTable,
-        PipelineTable, SinkTable, SourceTable, StateTable, StepTable, WindowTable,
+        PipelineTable, SinkTable, SourceTable, StateTable, StepTable, TriggerTable, WindowTable,
     },
 };
 use super::ROWS;
@@ -69,7 +69,7 @@ fn the_alternatives_in_the_reference_are_accepted() {
 
 #[test]
 fn every_key_is_in_the_reference() {
-    let tables: [(&str, Vec<&str>); 12] = [
+    let tables: [(&str, Vec<&str>); 13] = [
         ("", keys_of::<PipelineTable>()),
         ("[log]", keys_of::<LogTable>()),
         ("[source]", keys_of::<SourceTable>()),
@@ -77,6 +77,7 @@ fn every_key_is_in_the_reference() {
         ("[[step]]", keys_of::<StepTable>()),
         ("[[step]]", keys_of::<LimitsTable>()),
         ("[[step]]", keys_of::<WindowTable>()),
+        ("[[step]]", keys_of::<TriggerTable>()),
         ("[sink]", keys_of::<SinkTable>()),
         ("[dead_letters]", keys_of::<DeadLettersTable>()),
         ("[late]", keys_of::<LateTable>()),

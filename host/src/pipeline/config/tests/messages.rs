@@ -32,7 +32,7 @@ fn unknown_keys_come_with_the_nearest_known_one() {
     );
     added(
         "[[step]]\naggregate = \"a\"\nwindow = { sliding_by = \"1m\" }",
-        "unknown key `sliding_by`\n  hint: the keys here are `tumbling`, `offset`",
+        "unknown key `sliding_by`, did you mean `sliding`?",
     );
 }
 

@@ -9,9 +9,9 @@ use proptest::option;
 use proptest::prelude::*;
 
 use super::super::{
-    CommitConfig, Delivery, FunctionConfig, FunctionSettings, KafkaSettings, Limits, LogConfig,
-    LogPlace, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, StateConfig,
-    Window, WindowStep, WindowStepKind,
+    CommitConfig, Delivery, Early, FunctionConfig, FunctionSettings, KafkaSettings, Limits,
+    LogConfig, LogPlace, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start,
+    StateConfig, Updates, Window, WindowStep, WindowStepKind,
 };
 use super::{ROWS, parse_here};
 use crate::decode::{EventTime, Format, TimeUnit};
@@ -108,6 +108,28 @@ fn row_steps() -> impl Strategy<Value = Vec<RowStep>> {
     })
 }
 
+/// `updates` says something only where windows are published again.
+fn late_and_early() -> impl Strategy<Value = (Duration, Updates, Option<Early>)> {
+    let updates = prop_oneof![
+        Just(Updates::Accumulating),
+        Just(Updates::Retracting),
+        Just(Updates::Discarding)
+    ];
+    let early = prop_oneof![
+        Just(Early::OnUpdate),
+        duration(1..1 << 30).prop_map(Early::Every)
+    ];
+    (duration(0..1 << 30), updates, option::of(early)).prop_map(|(lateness, updates, early)| {
+        let repeats = !lateness.is_zero() || early.is_some();
+        let updates = if repeats {
+            updates
+        } else {
+            Updates::Accumulating
+        };
+        (lateness, updates, early)
+    })
+}
+
 fn output(late_topic: String) -> impl Strategy<Value = Output> {
     let size_and_offset =
         (1u64..1 << 40).prop_flat_map(|size| (duration(size..size + 1), duration(0..size)));
@@ -119,16 +141,22 @@ fn output(late_topic: String) -> impl Strategy<Value = Output> {
         function("window".to_owned()),
         option::of(field()),
         size_and_offset,
+        late_and_early(),
     )
-        .prop_map(move |(kind, function, key, (size, offset))| {
-            Output::Windows(WindowStep {
-                kind,
-                function,
-                key,
-                window: Window::Tumbling { size, offset },
-                late_topic: late_topic.clone(),
-            })
-        });
+        .prop_map(
+            move |(kind, function, key, (size, offset), (allowed_lateness, updates, early))| {
+                Output::Windows(WindowStep {
+                    kind,
+                    function,
+                    key,
+                    window: Window::Tumbling { size, offset },
+                    allowed_lateness,
+                    updates,
+                    early,
+                    late_topic: late_topic.clone(),
+                })
+            },
+        );
     let rows = option::of(field()).prop_map(|key| Output::Rows { key });
     prop_oneof![rows, windows]
 }
@@ -303,11 +331,22 @@ fn to_toml(config: &PipelineConfig) -> String {
             step.key
                 .iter()
                 .for_each(|key| line(format!("key = {}", quoted(key))));
-            let Window::Tumbling { size, offset } = step.window;
+            let Window::Tumbling { size, offset } = step.window else {
+                panic!("only tumbling windows are drawn");
+            };
             let (size, offset) = (millis(size), millis(offset));
             line(format!(
                 "window = {{ tumbling = {size}, offset = {offset} }}"
             ));
+            let lateness = millis(step.allowed_lateness);
+            line(format!("allowed_lateness = {lateness}"));
+            let updates = format!("{:?}", step.updates).to_lowercase();
+            line(format!("updates = \"{updates}\""));
+            match step.early {
+                None => {}
+                Some(Early::OnUpdate) => line("emit_on_update = true".to_owned()),
+                Some(Early::Every(every)) => line(format!("emit_every = {}", millis(every))),
+            }
             line(sink);
             line(format!("[late]\ntopic = {}", quoted(&step.late_topic)));
         }

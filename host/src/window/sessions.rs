@@ -1,0 +1,313 @@
+//! Sessions: spans of one key that grow together. Pure.
+//!
+//! A row covers the time from its own up to its gap later. Rows of a key whose spans overlap are one session, so the sessions of a key
+//! never do. Contents stay in the panes in which they came to lie when sessions join; the session lists them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Window;
+
+/// A key as text; empty for a step without key.
+pub type Key = Box<[u8]>;
+
+/// A session.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Session {
+    /// From its first row to the gap after its last.
+    pub span: Window,
+    /// The spans of the panes that hold its contents, at least one. The first is also its name among the sessions of its key: it never
+    /// changes as long as there is the session.
+    pub panes: Vec<Window>,
+    /// Its result has been published, for the span that it has.
+    pub is_published: bool,
+}
+
+/// What came of a row's or partial's joining.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Joined {
+    /// The pane to which it goes.
+    pub pane: Window,
+    /// The spans of published sessions that are no more, since they have grown or were joined.
+    pub withdrawn: Vec<Window>,
+}
+
+/// The sessions of a task.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    /// By key, then by the start of their spans.
+    keys: BTreeMap<Key, Vec<Session>>,
+    /// Those that have not been published, in the order in which they fire.
+    due: BTreeSet<(Window, Key)>,
+    /// Those that have.
+    published: BTreeSet<(Window, Key)>,
+    /// Names of those that have changed, or are no more, since this was last asked.
+    changed: BTreeSet<(Key, Window)>,
+}
+
+impl Sessions {
+    /// None.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a session as it was stored.
+    pub fn load(&mut self, key: &[u8], session: Session) {
+        let index = match session.is_published {
+            true => &mut self.published,
+            false => &mut self.due,
+        };
+        index.insert((session.span, key.into()));
+        let sessions = self.keys.entry(key.into()).or_default();
+        let at = sessions.partition_point(|other| other.span.start < session.span.start);
+        sessions.insert(at, session);
+    }
+
+    /// Joins a span with the sessions of its key that it overlaps; makes one where there is none.
+    pub fn join(&mut self, key: &[u8], span: Window) -> Joined {
+        let Some(sessions) = self.keys.get_mut(key) else {
+            self.insert_new(key, span);
+            return Joined {
+                pane: span,
+                withdrawn: Vec::new(),
+            };
+        };
+        let from = sessions.partition_point(|session| session.span.end <= span.start);
+        let count = sessions[from..]
+            .iter()
+            .take_while(|session| session.span.start < span.end)
+            .count();
+        if count == 1 && covers(sessions[from].span, span) {
+            return Joined {
+                pane: sessions[from].panes[0],
+                withdrawn: Vec::new(),
+            };
+        }
+        if count == 0 {
+            let pane = span;
+            sessions.insert(from, Session::new(span));
+            self.due.insert((span, key.into()));
+            self.changed.insert((key.into(), span));
+            return Joined {
+                pane,
+                withdrawn: Vec::new(),
+            };
+        }
+        let mut withdrawn = Vec::new();
+        let mut merged: Option<Session> = None;
+        for session in sessions.drain(from..from + count) {
+            let index = match session.is_published {
+                true => &mut self.published,
+                false => &mut self.due,
+            };
+            index.remove(&(session.span, key.into()));
+            if session.is_published {
+                withdrawn.push(session.span);
+            }
+            self.changed.insert((key.into(), session.panes[0]));
+            match &mut merged {
+                None => merged = Some(session),
+                Some(merged) => {
+                    merged.span.end = merged.span.end.max(session.span.end);
+                    merged.panes.extend(session.panes);
+                }
+            }
+        }
+        let mut merged = merged.unwrap_or_else(|| Session::new(span));
+        merged.span.start = merged.span.start.min(span.start);
+        merged.span.end = merged.span.end.max(span.end);
+        merged.is_published = false;
+        self.due.insert((merged.span, key.into()));
+        let pane = merged.panes[0];
+        sessions.insert(from, merged);
+        Joined { pane, withdrawn }
+    }
+
+    fn insert_new(&mut self, key: &[u8], span: Window) {
+        self.keys.insert(key.into(), vec![Session::new(span)]);
+        self.due.insert((span, key.into()));
+        self.changed.insert((key.into(), span));
+    }
+
+    /// Whether a span overlaps a session of its key.
+    pub fn overlaps(&self, key: &[u8], span: Window) -> bool {
+        let sessions = self.keys.get(key);
+        sessions.is_some_and(|sessions| {
+            let at = sessions.partition_point(|session| session.span.end <= span.start);
+            sessions
+                .get(at)
+                .is_some_and(|session| session.span.start < span.end)
+        })
+    }
+
+    /// The session of a key that has this span.
+    pub fn get(&self, key: &[u8], span: Window) -> Option<&Session> {
+        let sessions = self.keys.get(key)?;
+        let at = sessions.partition_point(|session| session.span.start < span.start);
+        sessions.get(at).filter(|session| session.span == span)
+    }
+
+    /// The session of a key that has this pane.
+    pub fn of_pane(&self, key: &[u8], pane: Window) -> Option<&Session> {
+        let sessions = self.keys.get(key)?;
+        sessions.iter().find(|session| covers(session.span, pane))
+    }
+
+    /// The session of this name, if there still is one.
+    pub fn named(&self, key: &[u8], name: Window) -> Option<&Session> {
+        self.of_pane(key, name)
+            .filter(|session| session.panes[0] == name)
+    }
+
+    /// Those that are to be published, in that order.
+    pub fn due(&self) -> impl Iterator<Item = &(Window, Key)> {
+        self.due.iter()
+    }
+
+    /// Those that have been published, those first that end first.
+    pub fn published(&self) -> impl Iterator<Item = &(Window, Key)> {
+        self.published.iter()
+    }
+
+    /// The first that is to be published.
+    pub fn first_due(&self) -> Option<&(Window, Key)> {
+        self.due.first()
+    }
+
+    /// The first that has been published.
+    pub fn first_published(&self) -> Option<&(Window, Key)> {
+        self.published.first()
+    }
+
+    /// Takes note that a session's result has been published.
+    pub fn publish(&mut self, key: &[u8], span: Window) {
+        let at = (span, Key::from(key));
+        if self.due.remove(&at) {
+            self.published.insert(at);
+        }
+        if let Some(session) = self.get_mut(key, span) {
+            session.is_published = true;
+            let name = session.panes[0];
+            self.changed.insert((key.into(), name));
+        }
+    }
+
+    fn get_mut(&mut self, key: &[u8], span: Window) -> Option<&mut Session> {
+        let sessions = self.keys.get_mut(key)?;
+        sessions.iter_mut().find(|session| session.span == span)
+    }
+
+    /// Removes a session, and returns it.
+    pub fn remove(&mut self, key: &[u8], span: Window) -> Option<Session> {
+        let sessions = self.keys.get_mut(key)?;
+        let at = sessions.iter().position(|session| session.span == span)?;
+        let session = sessions.remove(at);
+        if sessions.is_empty() {
+            self.keys.remove(key);
+        }
+        self.due.remove(&(span, key.into()));
+        self.published.remove(&(span, key.into()));
+        self.changed.insert((key.into(), session.panes[0]));
+        Some(session)
+    }
+
+    /// The names of those that have changed, or are no more, since the last call, each with its key.
+    pub fn take_changed(&mut self) -> BTreeSet<(Key, Window)> {
+        std::mem::take(&mut self.changed)
+    }
+
+    /// Each, with its key.
+    pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Session)> {
+        self.keys
+            .iter()
+            .flat_map(|(key, sessions)| sessions.iter().map(|session| (&**key, session)))
+    }
+}
+
+impl Session {
+    fn new(span: Window) -> Self {
+        Self {
+            span,
+            panes: vec![span],
+            is_published: false,
+        }
+    }
+}
+
+fn covers(outer: Window, inner: Window) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::time::Timestamp;
+
+    fn span(start: i64, end: i64) -> Window {
+        Window {
+            start: Timestamp(start),
+            end: Timestamp(end),
+        }
+    }
+
+    fn spans(sessions: &Sessions) -> Vec<Window> {
+        sessions.iter().map(|(_, session)| session.span).collect()
+    }
+
+    #[test]
+    fn a_span_that_bridges_two_published_sessions_withdraws_both() {
+        let mut sessions = Sessions::new();
+        for at in [span(0, 10), span(20, 30)] {
+            sessions.join(b"k", at);
+            sessions.publish(b"k", at);
+        }
+        assert_eq!(sessions.first_due(), None);
+        let joined = sessions.join(b"k", span(9, 21));
+        assert_eq!(joined.withdrawn, [span(0, 10), span(20, 30)]);
+        assert_eq!(joined.pane, span(0, 10));
+        let one = sessions.get(b"k", span(0, 30)).cloned();
+        let panes = vec![span(0, 10), span(20, 30)];
+        assert_eq!(one.map(|session| session.panes), Some(panes));
+        assert_eq!(sessions.first_due(), Some(&(span(0, 30), Key::from(*b"k"))));
+    }
+
+    #[test]
+    fn what_only_touches_is_another_session() {
+        let mut sessions = Sessions::new();
+        sessions.join(b"", span(0, 10));
+        sessions.join(b"", span(10, 20));
+        assert_eq!(spans(&sessions), [span(0, 10), span(10, 20)]);
+    }
+
+    proptest! {
+        /// Against the definition: spans of a key that overlap, directly or through others, are one.
+        #[test]
+        fn whatever_the_order_the_sessions_are_the_same(
+            rows in prop::collection::vec((0_u8..2, -50_i64..50, 1_i64..9), 1..40),
+        ) {
+            let mut sessions = Sessions::new();
+            for (key, at, gap) in &rows {
+                let joined = sessions.join(&[*key], span(*at, at + gap));
+                prop_assert!(sessions.of_pane(&[*key], joined.pane).is_some());
+            }
+            let mut expected = Vec::new();
+            for key in 0..2 {
+                let mut sorted: Vec<_> = rows.iter().filter(|row| row.0 == key).collect();
+                sorted.sort_by_key(|row| row.1);
+                let first = expected.len();
+                for (_, at, gap) in sorted {
+                    match expected[first..].last_mut() {
+                        Some(Window { end, .. }) if *at < end.0 => *end = (*end).max(Timestamp(at + gap)),
+                        _ => expected.push(span(*at, at + gap)),
+                    }
+                }
+            }
+            prop_assert_eq!(spans(&sessions), expected);
+            let panes: usize = sessions.iter().map(|(_, session)| session.panes.len()).sum();
+            let due = sessions.due.len();
+            prop_assert!(panes >= due);
+            prop_assert_eq!(due, spans(&sessions).len());
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! Rows that have waited because windows of theirs had been published: what happens when their instant has come.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use super::contents::{AT_ONCE, Contents};
+use super::owned::{OwnedWindows, bring_back};
+use super::pieces::{Due, Piece};
+use super::results::{Fired, Results};
+use super::steps::StepError;
+use crate::log::Outbox;
+use crate::state::Store;
+use crate::time::Timestamp;
+use crate::window::{Key, Pane, Slot, Window};
+
+impl OwnedWindows {
+    /// What has waited in a pane becomes part of the pane of all other rows, for some keys. Windows that have been published and
+    /// still count are published again.
+    pub(super) fn count_pending<S: Store>(
+        &mut self,
+        pane: Pane,
+        taken: Vec<(Key, Vec<Piece>)>,
+        contents: &mut Contents,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Fired, StepError> {
+        let base = Pane::of(pane.span);
+        let into = taken
+            .iter()
+            .map(|(key, pieces)| (base, &**key, pieces.as_slice()));
+        self.move_pieces(into, contents, results, outbox)?;
+        let Some(assigner) = self.windowing.assigner() else {
+            return Ok(Fired::default());
+        };
+        let is_published = |window: &Window| {
+            window.end < pane.since && self.windowing.over_at(window.end) >= pane.since
+        };
+        let again: Vec<Window> = assigner
+            .windows_of(pane.span)
+            .filter(is_published)
+            .collect();
+        let mut fired = Fired::default();
+        for window in again {
+            let panes = self.panes_of(window, contents);
+            let due = taken.iter().map(|(key, _)| {
+                let panes = panes.iter().map(|pane| Pane::of(*pane));
+                let pieces = self.pieces(panes, key, contents, store)?;
+                Ok(Due::new(window, key.clone(), pieces))
+            });
+            let due: Vec<Due> = due.collect::<Result<_, StepError>>()?;
+            fired.add(self.publish(&due, true, contents, store, results, outbox)?);
+        }
+        Ok(fired)
+    }
+
+    /// Merges pieces into the contents of other panes of their keys, and ends them.
+    ///
+    /// # Errors
+    /// If the function failed.
+    pub(super) fn move_pieces<'a>(
+        &mut self,
+        pieces: impl Iterator<Item = (Pane, &'a [u8], &'a [Piece])>,
+        contents: &mut Contents,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
+        let (mut slots, mut parts): (Vec<Slot>, Vec<Cow<'_, [u8]>>) = (Vec::new(), Vec::new());
+        let (mut wholes, mut into) = (Vec::new(), Vec::new());
+        let mut moved = Vec::new();
+        for (to, key, pieces) in pieces {
+            let is_cold = self.cold.contains(to, key);
+            let to = contents.slot(self.owner(), to, key, is_cold);
+            for piece in pieces {
+                moved.push((key, piece));
+                bring_back(piece, contents)?;
+                if let (Some(slot), true) = (piece.slot, contents.is_aggregate()) {
+                    // All of it is at hand.
+                    if contents.held(slot).is_filled {
+                        wholes.push(slot);
+                        into.push(to);
+                    }
+                    continue;
+                }
+                let stored = piece.stored.iter();
+                let stored = stored.map(|(_, _, bytes)| Cow::Borrowed(bytes.as_slice()));
+                let hot = piece
+                    .slot
+                    .map(|slot| Cow::Owned(contents.rows(slot).to_vec()));
+                parts.extend(stored.chain(hot));
+                slots.resize(parts.len(), to);
+            }
+        }
+        let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
+        contents.merge(&slots, &parts)?;
+        for (wholes, into) in wholes.chunks(AT_ONCE).zip(into.chunks(AT_ONCE)) {
+            let bytes = contents.snapshot(wholes)?;
+            let bytes: Vec<&[u8]> = bytes.iter().map(Option::unwrap_or_default).collect();
+            contents.merge(into, &bytes)?;
+        }
+        for (key, piece) in moved {
+            let piece = std::slice::from_ref(piece);
+            self.drop_pieces(key, piece, contents, results, outbox)?;
+        }
+        Ok(())
+    }
+
+    /// Rows of a key that have waited for `since` join its sessions, each piece a span of its own. First those that are not late by
+    /// themselves, then the others as long as one joins. What is late in the end is written as that.
+    #[expect(clippy::too_many_arguments, reason = "the world of a step")]
+    pub(super) fn join_pending<S: Store>(
+        &mut self,
+        since: Timestamp,
+        key: &[u8],
+        pieces: Vec<Piece>,
+        contents: &mut Contents,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Fired, StepError> {
+        let is_late = |span: Window| self.windowing.over_at(span.end) < since;
+        let (mut waiting, in_time): (Vec<Piece>, Vec<Piece>) = pieces
+            .into_iter()
+            .partition(|piece| is_late(piece.pane.span));
+        let mut joined: Vec<(Window, Piece)> = Vec::new();
+        let mut withdrawn = Vec::new();
+        let mut join = |sessions: &mut crate::window::Sessions, piece: Piece| {
+            let to = sessions.join(key, piece.pane.span);
+            withdrawn.extend(to.withdrawn);
+            joined.push((to.pane, piece));
+        };
+        let mut in_time = in_time;
+        in_time.sort_by_key(|piece| piece.pane.span.start);
+        for piece in in_time {
+            join(&mut self.sessions, piece);
+        }
+        waiting.sort_by_key(|piece| piece.pane.span.start);
+        loop {
+            let overlaps = |piece: &Piece| self.sessions.overlaps(key, piece.pane.span);
+            let Some(at) = waiting.iter().position(overlaps) else {
+                break;
+            };
+            let piece = waiting.remove(at);
+            join(&mut self.sessions, piece);
+        }
+        let mut fired = Fired::default();
+        for span in withdrawn {
+            fired.add(self.withdraw(span, key, store, results, outbox)?);
+        }
+        let into = joined
+            .iter()
+            .map(|(to, piece)| (Pane::of(*to), key, std::slice::from_ref(piece)));
+        self.move_pieces(into, contents, results, outbox)?;
+        // A session that was published and has not grown is published again.
+        let spans = joined.iter().filter_map(|(to, _)| {
+            let session = self.sessions.of_pane(key, *to)?;
+            session.is_published.then_some(session.span)
+        });
+        let spans: BTreeSet<Window> = spans.collect();
+        for span in spans {
+            let due = self.session_due(span, key, contents, store)?;
+            fired.add(self.publish(&[due], true, contents, store, results, outbox)?);
+        }
+        for piece in &waiting {
+            for row in self.held.of(since, key, piece.pane.span) {
+                results.writing.late_row(outbox, row);
+                fired.late += 1;
+            }
+        }
+        self.drop_pieces(key, &waiting, contents, results, outbox)?;
+        Ok(fired)
+    }
+}

@@ -1,0 +1,430 @@
+//! From contents to results: what the function makes of the pieces of a window and key, which revision of its result that is, and what
+//! is written of it.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Float64Type, Int64Type};
+use arrow_array::{Array, ArrayRef, Float64Array, Int64Array};
+
+use super::WorkerError;
+use super::contents::{AT_ONCE, Contents};
+use super::owned::{OwnedWindows, bring_back};
+use super::pieces::Due;
+use super::steps::StepError;
+use super::windowing::{Kind, TOTAL};
+use super::write::{ResultRow, Shown, Writing};
+use crate::log::Outbox;
+use crate::pipeline::config::Updates;
+use crate::plugin::{AppliedWindow, Produced};
+use crate::rows::{Field, FieldType, Rows, decode_rows, encode_rows};
+use crate::state::{Published, Store, segments};
+use crate::time::Timestamp;
+use crate::window::{Pane, Slot, Window};
+
+/// How the results of a window step are written.
+pub(super) struct Results<'a> {
+    pub(super) writing: &'a Writing,
+    /// The type of the key; `None` for a step without.
+    pub(super) key: Option<FieldType>,
+    pub(super) fields: &'a [Field],
+    pub(super) now: Timestamp,
+}
+
+/// What publishing brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Fired {
+    /// Windows, each key counted.
+    pub(super) windows: usize,
+    /// Result records.
+    pub(super) results: usize,
+    /// Those of them that take an earlier one back.
+    pub(super) retractions: usize,
+    /// Those of them that may still change.
+    pub(super) early: usize,
+    /// Rows that turned out to be late.
+    pub(super) late: usize,
+}
+
+impl Fired {
+    pub(super) fn add(&mut self, more: Fired) {
+        self.windows += more.windows;
+        self.results += more.results;
+        self.retractions += more.retractions;
+        self.early += more.early;
+        self.late += more.late;
+    }
+}
+
+impl OwnedWindows {
+    /// Publishes some windows and keys: results as they are now. At most [`AT_ONCE`]. `is_final` says that they are not early.
+    ///
+    /// # Errors
+    /// If the function failed, the store can't be read, or a result is larger than the sink takes.
+    pub(super) fn publish<S: Store>(
+        &mut self,
+        due: &[Due],
+        is_final: bool,
+        contents: &mut Contents,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Fired, StepError> {
+        let produced = if contents.is_aggregate() {
+            self.finish(due, contents)?
+        } else {
+            self.apply(due, contents, results.key.is_some())?
+        };
+        let mut fired = Fired::default();
+        let mut from = 0;
+        let mut bounds: Option<(Window, Timestamp, Shown)> = None;
+        for (at, due) in due.iter().enumerate() {
+            let count = produced.source[from..]
+                .iter()
+                .take_while(|source| **source as usize == at)
+                .count();
+            let rows = from..from + count;
+            from += count;
+            let shown = match &bounds {
+                Some((window, at, shown)) if (*window, *at) == (due.window, due.at) => {
+                    shown.clone()
+                }
+                _ => {
+                    let shown = self.shown(due.window, due.at);
+                    bounds = Some((due.window, due.at, shown.clone()));
+                    shown
+                }
+            };
+            let one = Publication {
+                due,
+                shown,
+                is_final: self.windowing.early.map(|_| is_final),
+                rows: &produced.rows,
+                range: rows,
+            };
+            fired.add(self.publish_one(&one, store, results, outbox)?);
+        }
+        Ok(fired)
+    }
+
+    fn publish_one<S: Store>(
+        &mut self,
+        one: &Publication<'_>,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Fired, StepError> {
+        let Due { window, key, .. } = one.due;
+        let is_early = one.is_final == Some(false);
+        let mut fired = Fired {
+            windows: usize::from(!is_early),
+            ..Fired::default()
+        };
+        // All publications of what has no end are known under one name.
+        let name = match self.windowing.kind {
+            Kind::TotalByCount { .. } | Kind::TotalByTime(_) => TOTAL,
+            _ => *window,
+        };
+        let before = match self.windowing.repeats() {
+            true => self.published(name, key, store)?,
+            false => None,
+        };
+        let revision = before.as_ref().map_or(0, |before| before.revision + 1);
+        let write = |outbox: &mut Outbox, rows: &Rows, row, revision, is_retraction| {
+            let result = ResultRow {
+                shown: &one.shown,
+                key: results.key.map(|ty| (&**key, ty)),
+                fields: results.fields,
+                rows,
+                row,
+                revision,
+                is_final: one.is_final,
+                is_retraction,
+            };
+            let written = results.writing.result(outbox, &result);
+            written.map_err(|why| WorkerError::Commit(format!("window {window}: {why}")))
+        };
+        let old = match &before {
+            Some(before) if self.windowing.keeps_rows() => self.decoded(before, results.fields)?,
+            _ => Rows::default(),
+        };
+        match (self.windowing.updates, &before) {
+            (Updates::Discarding, Some(_)) => {
+                let changed = difference(results.fields, one, &old).map_err(StepError::Host)?;
+                for row in 0..changed.len {
+                    write(outbox, &changed, row, revision, false)?;
+                    fired.results += 1;
+                }
+            }
+            (updates, before) => {
+                if let (Updates::Retracting, Some(before)) = (updates, before) {
+                    for row in 0..old.len {
+                        write(outbox, &old, row, before.revision, true)?;
+                        fired.retractions += 1;
+                    }
+                }
+                for row in one.range.clone() {
+                    write(outbox, one.rows, row, revision, false)?;
+                    fired.results += 1;
+                }
+            }
+        }
+        fired.results += fired.retractions;
+        fired.early = if is_early { fired.results } else { 0 };
+        if self.windowing.repeats() {
+            let mut rows = Vec::new();
+            if self.windowing.keeps_rows() {
+                encode_rows(results.fields, one.rows, one.range.clone(), &mut rows);
+            }
+            let published = Some(Published { revision, rows });
+            self.note_publication(name, key, published, outbox, results.now);
+        }
+        Ok(fired)
+    }
+
+    /// Takes back what was published of a session that is no more.
+    ///
+    /// # Errors
+    /// If the store can't be read, or a result is larger than the sink takes.
+    pub(super) fn withdraw<S: Store>(
+        &mut self,
+        span: Window,
+        key: &[u8],
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Fired, StepError> {
+        let Some(before) = self.published(span, key, store)? else {
+            return Ok(Fired::default());
+        };
+        let rows = self.decoded(&before, results.fields)?;
+        for row in 0..rows.len {
+            let result = ResultRow {
+                shown: &self.shown(span, span.end),
+                key: results.key.map(|ty| (key, ty)),
+                fields: results.fields,
+                rows: &rows,
+                row,
+                revision: before.revision,
+                is_final: self.windowing.early.map(|_| true),
+                is_retraction: true,
+            };
+            let written = results.writing.result(outbox, &result);
+            written.map_err(|why| WorkerError::Commit(format!("window {span}: {why}")))?;
+        }
+        self.note_publication(span, key, None, outbox, results.now);
+        Ok(Fired {
+            results: rows.len,
+            retractions: rows.len,
+            ..Fired::default()
+        })
+    }
+
+    fn decoded(&self, published: &Published, fields: &[Field]) -> Result<Rows, WorkerError> {
+        let rows = decode_rows(fields, &[&published.rows]);
+        rows.map_err(|error| self.damaged(&error))
+    }
+
+    /// How a window is shown in its results; `at` is the event time of its last row, where rows are counted.
+    fn shown(&self, window: Window, at: Timestamp) -> Shown {
+        match self.windowing.kind {
+            Kind::Timed(_) => Shown::span(window),
+            // Inside, its end is the first instant at which a row would not join any more.
+            Kind::Session { .. } => Shown::span(Window {
+                end: Timestamp(window.end.0 - 1),
+                ..window
+            }),
+            Kind::TotalByTime(_) => Shown::until(window.end),
+            Kind::Count { .. } => Shown::rows(window.start.0, window.end.0 - 1, at),
+            Kind::TotalByCount { .. } => Shown::rows(0, window.end.0 - 1, at),
+        }
+    }
+
+    /// The results of an aggregate's windows and keys. Sources are indices into `due`.
+    fn finish(&self, due: &[Due], contents: &mut Contents) -> Result<Produced, StepError> {
+        let failed = StepError::of(contents.function());
+        // What is in several pieces, or only in the store, gets a slot for the time of this call.
+        let mut guests: Vec<(usize, Slot)> = Vec::with_capacity(due.len());
+        let mut borrowed: Vec<Slot> = Vec::new();
+        let (mut wholes, mut into) = (Vec::new(), Vec::new());
+        let (mut slots, mut parts): (Vec<Slot>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+        for (at, due) in due.iter().enumerate() {
+            for piece in &due.pieces {
+                bring_back(piece, contents)?;
+            }
+            if let [only] = due.pieces.as_slice()
+                && let Some(slot) = only.slot
+            {
+                if contents.held(slot).is_filled {
+                    guests.push((at, slot));
+                }
+                continue;
+            }
+            let scratch = Pane {
+                since: Timestamp::MAX,
+                span: due.window,
+            };
+            let scratch = contents.slot(self.owner(), scratch, &due.key, false);
+            borrowed.push(scratch);
+            let mut is_filled = false;
+            for piece in &due.pieces {
+                match piece.slot {
+                    Some(slot) if contents.held(slot).is_filled => {
+                        wholes.push(slot);
+                        into.push(scratch);
+                        is_filled = true;
+                    }
+                    Some(_) => {}
+                    None => {
+                        for (_, _, bytes) in &piece.stored {
+                            slots.push(scratch);
+                            parts.push(bytes);
+                            is_filled = true;
+                        }
+                    }
+                }
+            }
+            if is_filled {
+                guests.push((at, scratch));
+            }
+        }
+        contents.restore(&slots, &parts)?;
+        for (wholes, into) in wholes.chunks(AT_ONCE).zip(into.chunks(AT_ONCE)) {
+            let bytes = contents.snapshot(wholes)?;
+            let bytes: Vec<&[u8]> = bytes.iter().map(Option::unwrap_or_default).collect();
+            contents.restore(into, &bytes)?;
+        }
+        let asked: Vec<u32> = guests.iter().map(|(_, slot)| slot.0).collect();
+        let instance = contents.aggregate().ok_or_else(another_kind)?;
+        let mut produced = match asked.as_slice() {
+            [] => Produced::default(),
+            asked => instance.finish(asked).map_err(failed)?,
+        };
+        for source in &mut produced.source {
+            let at = guests[*source as usize].0;
+            *source = u32::try_from(at).expect("a slice has fewer than 2^32 keys");
+        }
+        contents.free(&borrowed)?;
+        Ok(produced)
+    }
+
+    /// The results of a window-apply's windows and keys. Sources are indices into `due`.
+    fn apply(
+        &self,
+        due: &[Due],
+        contents: &mut Contents,
+        is_keyed: bool,
+    ) -> Result<Produced, StepError> {
+        let function = contents.function();
+        let mut windows = Vec::new();
+        let mut sources = Vec::new();
+        let mut bounds = vec![0];
+        let mut parts = Vec::new();
+        for (at, due) in due.iter().enumerate() {
+            let mut segments = Vec::new();
+            for piece in &due.pieces {
+                let hot = piece.slot.map(|slot| contents.rows(slot));
+                let stored = piece.stored.iter().map(|(_, _, bytes)| bytes.as_slice());
+                for bytes in stored.chain(hot) {
+                    for segment in segments::read(bytes) {
+                        segments.push(segment.map_err(|error| self.damaged(&error))?);
+                    }
+                }
+            }
+            // Within each source partition in the order of the log, whatever the order in which they came together.
+            segments.sort_by_key(|(source, _)| *source);
+            let rows: Vec<&[u8]> = segments.into_iter().map(|(_, rows)| rows).collect();
+            let fields = contents.fields().ok_or_else(another_kind)?;
+            let rows = decode_rows(fields, &rows).map_err(|error| self.damaged(&error))?;
+            if rows.is_empty() {
+                continue;
+            }
+            let end = bounds[bounds.len() - 1] + u32::try_from(rows.len).map_err(bug)?;
+            bounds.push(end);
+            parts.push(rows);
+            sources.push(u32::try_from(at).map_err(bug)?);
+            windows.push(AppliedWindow {
+                start: due.window.start.0,
+                end: due.window.end.0,
+                key: is_keyed.then(|| String::from_utf8_lossy(&due.key).into_owned()),
+            });
+        }
+        if windows.is_empty() {
+            return Ok(Produced::default());
+        }
+        let rows = Rows::concat(&parts).map_err(bug)?;
+        let instance = contents.apply().ok_or_else(another_kind)?;
+        let produced = instance.apply(&windows, &bounds, &rows);
+        let mut produced = produced.map_err(StepError::of(function))?;
+        for source in &mut produced.source {
+            *source = sources[*source as usize];
+        }
+        Ok(produced)
+    }
+}
+
+/// What is published of one window and key.
+struct Publication<'a> {
+    due: &'a Due,
+    shown: Shown,
+    /// Whether it may not change; `None` where that is not written.
+    is_final: Option<bool>,
+    /// Its result, among others.
+    rows: &'a Rows,
+    range: Range<usize>,
+}
+
+/// What has changed between two results of at most one row of numbers; where there is no row, each number counts as 0.
+fn difference(fields: &[Field], new: &Publication<'_>, old: &Rows) -> Result<Rows, WorkerError> {
+    let now = new.range.clone().next();
+    if new.range.len() > 1 || old.len > 1 {
+        return Err(WorkerError::Commit(format!(
+            "window {}: its result has several rows, and updates = \"discarding\" compares one with one",
+            new.due.window
+        )));
+    }
+    let was = (old.len == 1).then_some(0);
+    if now.is_none() && was.is_none() {
+        return Ok(Rows::default());
+    }
+    let column = |at: usize, field: &Field| -> ArrayRef {
+        let (new, old) = (new.rows.columns.get(at), old.columns.get(at));
+        let value = |column: Option<&ArrayRef>, row: Option<usize>| {
+            column
+                .zip(row)
+                .filter(|(column, row)| column.is_valid(*row))
+                .map(|(c, r)| (c.clone(), r))
+        };
+        let (new, old) = (value(new, now), value(old, was));
+        match field.ty {
+            FieldType::Float64 => {
+                let of = |cell: Option<(ArrayRef, usize)>| {
+                    cell.map_or(0.0, |(c, r)| c.as_primitive::<Float64Type>().value(r))
+                };
+                Arc::new(Float64Array::from(vec![of(new) - of(old)]))
+            }
+            _ => {
+                let of = |cell: Option<(ArrayRef, usize)>| {
+                    cell.map_or(0, |(c, r)| c.as_primitive::<Int64Type>().value(r))
+                };
+                Arc::new(Int64Array::from(vec![of(new).wrapping_sub(of(old))]))
+            }
+        }
+    };
+    let columns = fields
+        .iter()
+        .enumerate()
+        .map(|(at, field)| column(at, field));
+    Ok(Rows::new(1, columns.collect()))
+}
+
+fn another_kind() -> StepError {
+    StepError::Host(WorkerError::Bug(
+        "a window function of another kind".to_owned(),
+    ))
+}
+
+fn bug(error: impl ToString) -> StepError {
+    StepError::Host(WorkerError::Bug(error.to_string()))
+}

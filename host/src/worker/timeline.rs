@@ -1,0 +1,406 @@
+//! What happens when: windows that fire, rows that have waited, contents that are over. Everything happens in the order of its
+//! instant, and when the lowest watermark has reached that; so it does not depend on how fast which partition is.
+//!
+//! Of what is due at the same instant, rows that have waited come first, since the windows that end then still take them; then windows
+//! fire; then what is over goes. Each step is a portion, so that no move of the watermark stalls the worker or has to be staged as
+//! one.
+
+use super::contents::{AT_ONCE, Contents};
+use super::owned::OwnedWindows;
+use super::pieces::{Due, Keys, Piece};
+use super::results::{Fired, Results};
+use super::steps::StepError;
+use super::windowing::{Kind, TOTAL};
+use crate::log::Outbox;
+use crate::state::Store;
+use crate::time::Timestamp;
+use crate::window::{Key, Pane, Window};
+
+/// Something that happens to all keys of some panes.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Event {
+    /// Rows that have waited in this pane count now.
+    Pending(Pane),
+    /// Rows that have waited for this instant join sessions.
+    PendingSessions(Timestamp),
+    /// This window is published.
+    Fire(Window),
+    /// The sessions that end first are published.
+    FireSessions,
+    /// What is in this pane is over.
+    Close(Window),
+    /// The sessions that were published first are over.
+    CloseSessions,
+}
+
+/// An event that is happening, and the keys that it has not happened to.
+#[derive(Debug)]
+pub(super) struct Firing {
+    event: Event,
+    keys: Keys,
+}
+
+impl OwnedWindows {
+    /// Lets some of what is due happen, and stages what comes of it. `None` if nothing is due.
+    ///
+    /// # Errors
+    /// If the function failed, the store can't be read, or a result is larger than the sink takes.
+    pub(super) fn fire<S: Store>(
+        &mut self,
+        contents: &mut Contents,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Option<Fired>, StepError> {
+        let firing = match self.firing.take() {
+            Some(firing) => firing,
+            None => {
+                let lowest = self.watermarks.lowest();
+                let Some(event) = self.next_event(contents).filter(|(at, _)| *at <= lowest) else {
+                    self.fired = self.fired.max(lowest);
+                    return Ok(None);
+                };
+                let keys = self.keys_of(event.1, contents);
+                let event = event.1;
+                Firing { event, keys }
+            }
+        };
+        let Firing { event, mut keys } = firing;
+        let mut fired = Fired::default();
+        match event {
+            Event::FireSessions => {
+                let due = self.due_sessions(contents, store)?;
+                fired.add(self.publish(&due, true, contents, store, results, outbox)?);
+                for due in &due {
+                    self.sessions.publish(&due.key, due.window);
+                    if self.windowing.ends_when_fired() {
+                        self.close_session(due, contents, results, outbox)?;
+                    }
+                }
+                return Ok(Some(fired));
+            }
+            Event::CloseSessions => {
+                let due = self.over_sessions(contents, store)?;
+                for due in &due {
+                    self.close_session(due, contents, results, outbox)?;
+                }
+                return Ok(Some(fired));
+            }
+            Event::PendingSessions(since) => {
+                let taken = keys.take(self, store)?;
+                for (key, pieces) in taken {
+                    let joined =
+                        self.join_pending(since, &key, pieces, contents, store, results, outbox);
+                    fired.add(joined?);
+                }
+            }
+            Event::Pending(pane) => {
+                let taken = keys.take(self, store)?;
+                fired = self.count_pending(pane, taken, contents, store, results, outbox)?;
+            }
+            Event::Fire(window) => {
+                let taken = keys.take(self, store)?;
+                fired = self.fire_window(window, taken, contents, store, results, outbox)?;
+            }
+            Event::Close(_) => {
+                for (key, pieces) in keys.take(self, store)? {
+                    self.drop_pieces(&key, &pieces, contents, results, outbox)?;
+                }
+            }
+        }
+        if keys.is_over() {
+            self.end_event(event, store, results, outbox)?;
+        } else {
+            self.firing = Some(Firing { event, keys });
+        }
+        Ok(Some(fired))
+    }
+
+    /// What happens next, and when.
+    fn next_event(&self, contents: &Contents) -> Option<(Timestamp, Event)> {
+        let owner = self.owner();
+        let pending = [
+            contents.slots().first_pending(owner),
+            self.cold.first_pending(),
+        ];
+        let pending = pending.into_iter().flatten().min();
+        let pending = pending.map(|pane| match self.windowing.has_sessions() {
+            true => (pane.since, Event::PendingSessions(pane.since)),
+            false => (pane.since, Event::Pending(pane)),
+        });
+        let (fire, close) = if self.windowing.has_sessions() {
+            let due = self.sessions.first_due();
+            let over = self.sessions.first_published();
+            (
+                due.map(|(span, _)| (span.end, Event::FireSessions)),
+                over.map(|(span, _)| (self.windowing.over_at(span.end), Event::CloseSessions)),
+            )
+        } else {
+            let window = self.next_window(contents);
+            (
+                window.map(|window| (window.end, Event::Fire(window))),
+                self.next_close(contents),
+            )
+        };
+        // Of equal instants the first one.
+        let events = pending.into_iter().chain(fire).chain(close);
+        events.min_by_key(|(at, _)| *at)
+    }
+
+    /// The window with contents that fires next.
+    fn next_window(&self, contents: &Contents) -> Option<Window> {
+        let assigner = self.windowing.assigner()?;
+        let from = Timestamp(self.fired.0.saturating_sub(assigner.reach()));
+        let next = |pane: Window| {
+            let mut windows = assigner.windows_of(pane);
+            windows.find(|window| window.end > self.fired)
+        };
+        let first = |panes: &mut dyn Iterator<Item = Window>| {
+            panes.filter(|pane| *pane != TOTAL).find_map(next)
+        };
+        let hot = first(&mut contents.slots().between(self.owner(), from, Timestamp::MAX));
+        let cold = first(&mut self.cold.between(from, Timestamp::MAX));
+        let next = hot.into_iter().chain(cold).min();
+        // A window that was firing when the task was taken over is not over, whatever is left of its contents.
+        let unfinished = self.after.as_ref().map(|(window, _)| *window);
+        unfinished.into_iter().chain(next).min()
+    }
+
+    /// The pane that is over next, where that is not when its window fires.
+    fn next_close(&self, contents: &Contents) -> Option<(Timestamp, Event)> {
+        if self.windowing.ends_when_fired() {
+            return None;
+        }
+        let hot = contents.slots().first_after(self.owner(), Timestamp::MIN);
+        let cold = self.cold.between(Timestamp::MIN, Timestamp::MAX).next();
+        let pane = hot.into_iter().chain(cold).min()?;
+        Some((self.windowing.closed_at(pane), Event::Close(pane)))
+    }
+
+    /// The keys to which an event happens.
+    fn keys_of(&self, event: Event, contents: &Contents) -> Keys {
+        let one = |pane| Keys::of(self, std::iter::once(pane), None, contents);
+        match event {
+            Event::Pending(pane) => one(pane),
+            Event::Close(pane) => one(Pane::of(pane)),
+            Event::Fire(window) => {
+                let after = self.after.as_ref().filter(|(firing, _)| *firing == window);
+                let after = after.map(|(_, key)| key.as_slice());
+                let panes = self.panes_of(window, contents).into_iter().map(Pane::of);
+                Keys::of(self, panes, after, contents)
+            }
+            Event::PendingSessions(since) => {
+                let panes = self.waiting_for(since, contents);
+                Keys::of(self, panes.into_iter(), None, contents)
+            }
+            Event::FireSessions | Event::CloseSessions => {
+                Keys::of(self, std::iter::empty(), None, contents)
+            }
+        }
+    }
+
+    /// The panes with contents that a window has.
+    pub(super) fn panes_of(&self, window: Window, contents: &Contents) -> Vec<Window> {
+        let Window { start, end } = window;
+        let hot = contents.slots().between(self.owner(), start, end);
+        let mut panes: Vec<Window> = hot.chain(self.cold.between(start, end)).collect();
+        panes.sort_unstable();
+        panes.dedup();
+        panes
+    }
+
+    /// The panes whose rows wait for this instant.
+    fn waiting_for(&self, since: Timestamp, contents: &Contents) -> Vec<Pane> {
+        let hot = contents.slots().waiting(self.owner(), since);
+        let mut panes: Vec<Pane> = hot.chain(self.cold.waiting(since)).collect();
+        panes.sort_unstable();
+        panes.dedup();
+        panes
+    }
+
+    /// Publishes a window for some keys.
+    fn fire_window<S: Store>(
+        &mut self,
+        window: Window,
+        taken: Vec<(Key, Vec<Piece>)>,
+        contents: &mut Contents,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Fired, StepError> {
+        let last = taken.last().map(|(key, _)| key.to_vec());
+        let due: Vec<Due> = taken
+            .into_iter()
+            .map(|(key, pieces)| Due::new(window, key, pieces))
+            .collect();
+        if matches!(self.windowing.kind, Kind::TotalByTime(_)) {
+            return self.publish_totals(due, contents, store, results, outbox);
+        }
+        let fired = self.publish(&due, true, contents, store, results, outbox)?;
+        if self.windowing.ends_when_fired() {
+            for due in &due {
+                self.drop_pieces(&due.key, &due.pieces, contents, results, outbox)?;
+                if self.windowing.repeats() {
+                    self.note_publication(window, &due.key, None, outbox, results.now);
+                }
+            }
+        } else if let Some(last) = last {
+            self.after = Some((window, last));
+        }
+        Ok(fired)
+    }
+
+    /// Adds what has come to what there has ever been of each key, and publishes that.
+    pub(super) fn publish_totals<S: Store>(
+        &mut self,
+        due: Vec<Due>,
+        contents: &mut Contents,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Fired, StepError> {
+        let total = Pane::of(TOTAL);
+        let into = due
+            .iter()
+            .map(|due| (total, &*due.key, due.pieces.as_slice()));
+        self.move_pieces(into, contents, results, outbox)?;
+        let totals = due.into_iter().map(|due| {
+            let pieces = self.pieces(std::iter::once(total), &due.key, contents, store)?;
+            Ok(Due { pieces, ..due })
+        });
+        let totals: Vec<Due> = totals.collect::<Result<_, StepError>>()?;
+        self.publish(&totals, true, contents, store, results, outbox)
+    }
+
+    /// The event has happened to all keys.
+    fn end_event<S: Store>(
+        &mut self,
+        event: Event,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
+        match event {
+            Event::Pending(pane) => self.cold.remove_pane(pane),
+            Event::PendingSessions(since) => {
+                self.cold.remove_waiting(since);
+                self.end_held(since, outbox, results.now);
+            }
+            Event::Fire(window) => {
+                self.fired = self.fired.max(window.end);
+                self.after = None;
+                if self.windowing.ends_when_fired() {
+                    self.cold.remove_pane(Pane::of(window));
+                }
+            }
+            Event::Close(pane) => {
+                self.cold.remove_pane(Pane::of(pane));
+                if self.windowing.repeats() {
+                    // What a window that ends before this has published, nobody asks for again.
+                    let at = self.windowing.closed_at(pane).0;
+                    let end = at.saturating_sub(self.windowing.lateness);
+                    self.end_publications(Timestamp(end), store, outbox, results.now)?;
+                }
+            }
+            Event::FireSessions | Event::CloseSessions => {}
+        }
+        Ok(())
+    }
+
+    /// Sessions that are published next, all before anything else happens.
+    fn due_sessions<S: Store>(
+        &self,
+        contents: &Contents,
+        store: &S,
+    ) -> Result<Vec<Due>, StepError> {
+        let owner = self.owner();
+        let waiting = [
+            contents.slots().first_pending(owner),
+            self.cold.first_pending(),
+        ];
+        let waiting = waiting.into_iter().flatten().map(|pane| pane.since).min();
+        let lowest = self.watermarks.lowest();
+        let is_due = |end: Timestamp| end <= lowest && waiting.is_none_or(|since| end < since);
+        let due = self.sessions.due().take_while(|(span, _)| is_due(span.end));
+        self.sessions_due(due.take(AT_ONCE), contents, store)
+    }
+
+    /// Sessions that are over next.
+    fn over_sessions<S: Store>(
+        &self,
+        contents: &Contents,
+        store: &S,
+    ) -> Result<Vec<Due>, StepError> {
+        let Some((first, _)) = self.sessions.first_published() else {
+            return Ok(Vec::new());
+        };
+        let over = self.sessions.published();
+        let over = over.take_while(|(span, _)| span.end == first.end);
+        self.sessions_due(over.take(AT_ONCE), contents, store)
+    }
+
+    fn sessions_due<'a, S: Store>(
+        &'a self,
+        sessions: impl Iterator<Item = &'a (Window, Key)>,
+        contents: &Contents,
+        store: &S,
+    ) -> Result<Vec<Due>, StepError> {
+        let due = sessions.map(|(span, key)| self.session_due(*span, key, contents, store));
+        due.collect()
+    }
+
+    /// A session with what there is of it.
+    pub(super) fn session_due<S: Store>(
+        &self,
+        span: Window,
+        key: &[u8],
+        contents: &Contents,
+        store: &S,
+    ) -> Result<Due, StepError> {
+        let session = self.sessions.get(key, span);
+        let panes = session
+            .map(|session| session.panes.as_slice())
+            .unwrap_or_default();
+        let panes = panes.iter().map(|pane| Pane::of(*pane));
+        let pieces = self.pieces(panes, key, contents, store)?;
+        Ok(Due::new(span, key.into(), pieces))
+    }
+
+    fn close_session(
+        &mut self,
+        due: &Due,
+        contents: &mut Contents,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
+        self.drop_pieces(&due.key, &due.pieces, contents, results, outbox)?;
+        if let Some(session) = self.sessions.remove(&due.key, due.window) {
+            for pane in session.panes {
+                self.cold.remove_key(pane, &due.key);
+            }
+        }
+        if self.windowing.repeats() {
+            self.note_publication(due.window, &due.key, None, outbox, results.now);
+        }
+        Ok(())
+    }
+
+    /// Lets go of contents, and stages the end of their records.
+    pub(super) fn drop_pieces(
+        &mut self,
+        key: &[u8],
+        pieces: &[Piece],
+        contents: &mut Contents,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
+        for piece in pieces {
+            let records = piece.records(contents);
+            self.end_records(piece.pane, key, records.into_iter(), outbox, results.now);
+            if let Some(slot) = piece.slot {
+                contents.free(&[slot])?;
+            }
+        }
+        Ok(())
+    }
+}
