@@ -6,8 +6,8 @@
 //!
 //! | entry | what follows |
 //! |---|---|
-//! | published | revision: u32, rows: bytes, in the format of [`encode_rows`](crate::rows::encode_rows); none where they are not needed again |
-//! | session | span, published: 0 or 1, number of panes: u32, each: span |
+//! | published | revision: u32, window: span, event time of its last row: i64, final: 0 or 1, rows: bytes, in the format of [`encode_rows`](crate::rows::encode_rows); none where they are not needed again |
+//! | session | span, published: 0 nothing, 1 an early result, 2 its result; number of panes: u32, each: span |
 //! | counter | rows: u64, event time of the last: i64 |
 //! | held row | span, key: bytes, topic: bytes, partition: u32, offset, timestamp, watermark: i64 each, record key, record value: each 0, or 1 and bytes; bytes of the value that were left out: u64 |
 
@@ -15,7 +15,7 @@ use super::key::StateKey;
 use crate::format::{FormatError, Reading, put_bytes, put_topic_partition, put_window};
 use crate::log::{Offset, TopicPartition};
 use crate::time::Timestamp;
-use crate::window::{Session, Window};
+use crate::window::{Session, Standing, Window};
 
 const VERSION: u8 = 1;
 const PUBLISHED: &str = "a publication";
@@ -24,10 +24,16 @@ const COUNTER: &str = "a count of rows";
 const HELD: &str = "a held row";
 
 /// What was last published of a window and key.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Published {
     /// Its revision, from 0.
     pub revision: u32,
+    /// The window that it was shown for: of what has no end, the span or the rows up to then.
+    pub window: Window,
+    /// The event time of its last row, where rows are counted; otherwise the window's end.
+    pub at: Timestamp,
+    /// Whether it was not an early result.
+    pub is_final: bool,
     /// Its rows as bytes, where they are needed when it is withdrawn or compared.
     pub rows: Vec<u8>,
 }
@@ -37,6 +43,9 @@ impl Published {
     pub fn encode(&self, out: &mut Vec<u8>) {
         out.push(VERSION);
         out.extend_from_slice(&self.revision.to_be_bytes());
+        put_window(out, self.window);
+        out.extend_from_slice(&self.at.0.to_be_bytes());
+        out.push(self.is_final.into());
         put_bytes(out, &self.rows);
     }
 
@@ -48,6 +57,9 @@ impl Published {
         let mut reading = Reading::versioned(PUBLISHED, VERSION, bytes)?;
         let published = Self {
             revision: reading.u32()?,
+            window: reading.window()?,
+            at: reading.timestamp()?,
+            is_final: flag(&mut reading)?,
             rows: reading.bytes()?.to_vec(),
         };
         reading.end()?;
@@ -59,7 +71,11 @@ impl Published {
 pub fn encode_session(session: &Session, out: &mut Vec<u8>) {
     out.push(VERSION);
     put_window(out, session.span);
-    out.push(session.is_published.into());
+    out.push(match session.standing {
+        Standing::Open => 0,
+        Standing::Shown => 1,
+        Standing::Published => 2,
+    });
     let count = u32::try_from(session.panes.len()).expect("a session has fewer panes than rows");
     out.extend_from_slice(&count.to_be_bytes());
     for pane in &session.panes {
@@ -74,7 +90,12 @@ pub fn encode_session(session: &Session, out: &mut Vec<u8>) {
 pub fn decode_session(bytes: &[u8]) -> Result<Session, FormatError> {
     let mut reading = Reading::versioned(SESSION, VERSION, bytes)?;
     let span = reading.window()?;
-    let is_published = flag(&mut reading)?;
+    let standing = match reading.u8()? {
+        0 => Standing::Open,
+        1 => Standing::Shown,
+        2 => Standing::Published,
+        _ => return Err(reading.damaged()),
+    };
     let count = reading.u32()?;
     let mut panes = Vec::new();
     for _ in 0..count {
@@ -87,7 +108,7 @@ pub fn decode_session(bytes: &[u8]) -> Result<Session, FormatError> {
     Ok(Session {
         span,
         panes,
-        is_published,
+        standing,
     })
 }
 
@@ -269,14 +290,14 @@ mod tests {
             rows: Vec<u8>,
             span in span(),
             panes in prop::collection::vec(span(), 1..4),
-            is_published: bool,
+            standing in prop::sample::select(vec![Standing::Open, Standing::Shown, Standing::Published]),
             counted: u64,
             last: i64,
             held in held(),
         ) {
-            let published = Published { revision, rows };
+            let published = Published { revision, window: span, at: Timestamp(last), is_final: counted % 2 == 0, rows };
             prop_assert_eq!(Published::decode(&bytes(|out| published.encode(out))), Ok(published));
-            let session = Session { span, panes, is_published };
+            let session = Session { span, panes, standing };
             prop_assert_eq!(decode_session(&bytes(|out| encode_session(&session, out))), Ok(session));
             let counter = Counter { rows: counted, last: Timestamp(last) };
             prop_assert_eq!(Counter::decode(&bytes(|out| counter.encode(out))), Ok(counter));

@@ -23,6 +23,6 @@ mod watermark;
 pub use assign::{Assigner, Sliding, Tumbling};
 pub use calendar::{Calendar, Unit};
 pub use pane::{Pane, Window};
-pub use sessions::{Joined, Key, Session, Sessions};
+pub use sessions::{Key, Session, Sessions, Standing};
 pub use slots::{KeySlot, Owner, Slot, Slots};
 pub use watermark::{PartitionWatermark, Watermarks};

@@ -18,17 +18,19 @@ pub struct Session {
     /// The spans of the panes that hold its contents, at least one. The first is also its name among the sessions of its key: it never
     /// changes as long as there is the session.
     pub panes: Vec<Window>,
-    /// Its result has been published, for the span that it has.
-    pub is_published: bool,
+    /// What has been published, for the span that it has.
+    pub standing: Standing,
 }
 
-/// What came of a row's or partial's joining.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Joined {
-    /// The pane to which it goes.
-    pub pane: Window,
-    /// The spans of published sessions that are no more, since they have grown or were joined.
-    pub withdrawn: Vec<Window>,
+/// What has been published of a session.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Standing {
+    /// Nothing.
+    Open,
+    /// An early result: it is still to be published.
+    Shown,
+    /// Its result.
+    Published,
 }
 
 /// The sessions of a task.
@@ -42,6 +44,8 @@ pub struct Sessions {
     published: BTreeSet<(Window, Key)>,
     /// Names of those that have changed, or are no more, since this was last asked.
     changed: BTreeSet<(Key, Window)>,
+    /// Spans of which something had been published, and that no session has any more.
+    withdrawn: Vec<(Window, Key)>,
 }
 
 impl Sessions {
@@ -52,9 +56,9 @@ impl Sessions {
 
     /// Adds a session as it was stored.
     pub fn load(&mut self, key: &[u8], session: Session) {
-        let index = match session.is_published {
-            true => &mut self.published,
-            false => &mut self.due,
+        let index = match session.standing {
+            Standing::Published => &mut self.published,
+            Standing::Open | Standing::Shown => &mut self.due,
         };
         index.insert((session.span, key.into()));
         let sessions = self.keys.entry(key.into()).or_default();
@@ -62,14 +66,12 @@ impl Sessions {
         sessions.insert(at, session);
     }
 
-    /// Joins a span with the sessions of its key that it overlaps; makes one where there is none.
-    pub fn join(&mut self, key: &[u8], span: Window) -> Joined {
+    /// Joins a span with the sessions of its key that it overlaps; makes one where there is none. Returns the pane to which its rows go.
+    pub fn join(&mut self, key: &[u8], span: Window) -> Window {
         let Some(sessions) = self.keys.get_mut(key) else {
-            self.insert_new(key, span);
-            return Joined {
-                pane: span,
-                withdrawn: Vec::new(),
-            };
+            self.keys.insert(key.into(), vec![Session::new(span)]);
+            self.begin(key, span);
+            return span;
         };
         let from = sessions.partition_point(|session| session.span.end <= span.start);
         let count = sessions[from..]
@@ -77,55 +79,47 @@ impl Sessions {
             .take_while(|session| session.span.start < span.end)
             .count();
         if count == 1 && covers(sessions[from].span, span) {
-            return Joined {
-                pane: sessions[from].panes[0],
-                withdrawn: Vec::new(),
-            };
+            return sessions[from].panes[0];
         }
         if count == 0 {
-            let pane = span;
             sessions.insert(from, Session::new(span));
-            self.due.insert((span, key.into()));
-            self.changed.insert((key.into(), span));
-            return Joined {
-                pane,
-                withdrawn: Vec::new(),
-            };
+            self.begin(key, span);
+            return span;
         }
-        let mut withdrawn = Vec::new();
-        let mut merged: Option<Session> = None;
+        let mut joined = Session {
+            span,
+            panes: Vec::new(),
+            standing: Standing::Open,
+        };
         for session in sessions.drain(from..from + count) {
-            let index = match session.is_published {
-                true => &mut self.published,
-                false => &mut self.due,
+            let at = (session.span, Key::from(key));
+            match session.standing {
+                Standing::Published => self.published.remove(&at),
+                Standing::Open | Standing::Shown => self.due.remove(&at),
             };
-            index.remove(&(session.span, key.into()));
-            if session.is_published {
-                withdrawn.push(session.span);
+            if session.standing != Standing::Open {
+                self.withdrawn.push(at);
             }
             self.changed.insert((key.into(), session.panes[0]));
-            match &mut merged {
-                None => merged = Some(session),
-                Some(merged) => {
-                    merged.span.end = merged.span.end.max(session.span.end);
-                    merged.panes.extend(session.panes);
-                }
-            }
+            joined.span.start = joined.span.start.min(session.span.start);
+            joined.span.end = joined.span.end.max(session.span.end);
+            joined.panes.extend(session.panes);
         }
-        let mut merged = merged.unwrap_or_else(|| Session::new(span));
-        merged.span.start = merged.span.start.min(span.start);
-        merged.span.end = merged.span.end.max(span.end);
-        merged.is_published = false;
-        self.due.insert((merged.span, key.into()));
-        let pane = merged.panes[0];
-        sessions.insert(from, merged);
-        Joined { pane, withdrawn }
+        self.due.insert((joined.span, key.into()));
+        let pane = joined.panes[0];
+        sessions.insert(from, joined);
+        pane
     }
 
-    fn insert_new(&mut self, key: &[u8], span: Window) {
-        self.keys.insert(key.into(), vec![Session::new(span)]);
+    /// Takes note of a new session.
+    fn begin(&mut self, key: &[u8], span: Window) {
         self.due.insert((span, key.into()));
         self.changed.insert((key.into(), span));
+    }
+
+    /// The spans of which something had been published, and that no session has any more, since the last call; each with its key.
+    pub fn take_withdrawn(&mut self) -> Vec<(Window, Key)> {
+        std::mem::take(&mut self.withdrawn)
     }
 
     /// Whether a span overlaps a session of its key.
@@ -178,14 +172,16 @@ impl Sessions {
         self.published.first()
     }
 
-    /// Takes note that a session's result has been published.
-    pub fn publish(&mut self, key: &[u8], span: Window) {
+    /// Takes note of what has been published of a session.
+    pub fn publish(&mut self, key: &[u8], span: Window, standing: Standing) {
         let at = (span, Key::from(key));
-        if self.due.remove(&at) {
+        if standing == Standing::Published && self.due.remove(&at) {
             self.published.insert(at);
         }
-        if let Some(session) = self.get_mut(key, span) {
-            session.is_published = true;
+        if let Some(session) = self.get_mut(key, span)
+            && session.standing != standing
+        {
+            session.standing = standing;
             let name = session.panes[0];
             self.changed.insert((key.into(), name));
         }
@@ -228,7 +224,7 @@ impl Session {
         Self {
             span,
             panes: vec![span],
-            is_published: false,
+            standing: Standing::Open,
         }
     }
 }
@@ -260,16 +256,29 @@ mod tests {
         let mut sessions = Sessions::new();
         for at in [span(0, 10), span(20, 30)] {
             sessions.join(b"k", at);
-            sessions.publish(b"k", at);
+            sessions.publish(b"k", at, Standing::Published);
         }
         assert_eq!(sessions.first_due(), None);
-        let joined = sessions.join(b"k", span(9, 21));
-        assert_eq!(joined.withdrawn, [span(0, 10), span(20, 30)]);
-        assert_eq!(joined.pane, span(0, 10));
+        assert_eq!(sessions.join(b"k", span(5, 10)), span(0, 10), "it stays");
+        assert_eq!(sessions.take_withdrawn(), []);
+        assert_eq!(sessions.join(b"k", span(9, 21)), span(0, 10));
+        let key = Key::from(*b"k");
+        let both = [(span(0, 10), key.clone()), (span(20, 30), key.clone())];
+        assert_eq!(sessions.take_withdrawn(), both);
         let one = sessions.get(b"k", span(0, 30)).cloned();
         let panes = vec![span(0, 10), span(20, 30)];
         assert_eq!(one.map(|session| session.panes), Some(panes));
-        assert_eq!(sessions.first_due(), Some(&(span(0, 30), Key::from(*b"k"))));
+        assert_eq!(sessions.first_due(), Some(&(span(0, 30), key)));
+    }
+
+    #[test]
+    fn a_session_that_was_shown_early_is_withdrawn_when_it_grows_and_is_still_due() {
+        let mut sessions = Sessions::new();
+        sessions.join(b"", span(0, 10));
+        sessions.publish(b"", span(0, 10), Standing::Shown);
+        sessions.join(b"", span(5, 15));
+        assert_eq!(sessions.take_withdrawn(), [(span(0, 10), Key::default())]);
+        assert_eq!(sessions.first_due(), Some(&(span(0, 15), Key::default())));
     }
 
     #[test]
@@ -288,8 +297,8 @@ mod tests {
         ) {
             let mut sessions = Sessions::new();
             for (key, at, gap) in &rows {
-                let joined = sessions.join(&[*key], span(*at, at + gap));
-                prop_assert!(sessions.of_pane(&[*key], joined.pane).is_some());
+                let pane = sessions.join(&[*key], span(*at, at + gap));
+                prop_assert!(sessions.of_pane(&[*key], pane).is_some());
             }
             let mut expected = Vec::new();
             for key in 0..2 {

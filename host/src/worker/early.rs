@@ -11,7 +11,7 @@ use super::steps::StepError;
 use crate::log::Outbox;
 use crate::pipeline::config;
 use crate::state::Store;
-use crate::window::{Key, Owner, Pane, Window};
+use crate::window::{Key, Owner, Pane, Standing, Window};
 
 /// What has changed since results were last shown, and when that was.
 pub(super) struct Early {
@@ -55,7 +55,8 @@ impl Early {
 }
 
 impl OwnedWindows {
-    /// Publishes what open windows have now, of panes and keys that have changed.
+    /// Publishes what open windows have now, of panes and keys that have changed. Early results of sessions that have grown are taken
+    /// back, whether or not it is time for others.
     ///
     /// # Errors
     /// If the function failed, the store can't be read, or a result is larger than the sink takes.
@@ -67,10 +68,11 @@ impl OwnedWindows {
         results: &Results<'_>,
         outbox: &mut Outbox,
     ) -> Result<Fired, StepError> {
+        let mut fired = self.withdraw_grown(store, results, outbox)?;
         let mut windows: BTreeSet<(Window, &Key)> = BTreeSet::new();
         for (pane, key) in changed {
             if let Some(session) = self.sessions.of_pane(key, *pane) {
-                if !session.is_published {
+                if session.standing != Standing::Published {
                     windows.insert((session.span, key));
                 }
             } else if let Some(assigner) = self.windowing.assigner() {
@@ -80,7 +82,6 @@ impl OwnedWindows {
             }
         }
         let windows: Vec<(Window, &Key)> = windows.into_iter().collect();
-        let mut fired = Fired::default();
         for some in windows.chunks(AT_ONCE) {
             let due = some.iter().map(|(window, key)| {
                 if self.windowing.has_sessions() {
@@ -92,6 +93,9 @@ impl OwnedWindows {
             });
             let due: Vec<Due> = due.collect::<Result<_, StepError>>()?;
             fired.add(self.publish(&due, false, contents, store, results, outbox)?);
+            for due in &due {
+                self.sessions.publish(&due.key, due.window, Standing::Shown);
+            }
         }
         Ok(fired)
     }

@@ -1,5 +1,7 @@
 //! A lane's windows fire: what is due in the order of time, what is full, and what is shown early.
 
+use std::collections::BTreeSet;
+
 use super::lane::{Lane, LaneEnd};
 use super::pieces::Due;
 use super::results::Results;
@@ -131,10 +133,10 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             }
         }
         let now = self.around.clock.monotonic();
-        if !self.early.is_due(early, now) {
-            return Ok(());
-        }
-        let changed = self.early.take(now);
+        let changed = match self.early.is_due(early, now) {
+            true => self.early.take(now),
+            false => BTreeSet::new(),
+        };
         let results = Results {
             writing: &self.writing,
             key: key.map(|(_, ty)| ty),

@@ -299,8 +299,8 @@ impl Gatherer {
                     end: Timestamp(time.0 + gap + 1),
                 };
                 if time >= watermark {
-                    let joined = sessions.join(&self.key_buffer, span);
-                    return Ok(Place::Pane(Pane::of(joined.pane)));
+                    let pane = sessions.join(&self.key_buffer, span);
+                    return Ok(Place::Pane(Pane::of(pane)));
                 }
                 let pane = Pane {
                     since: Timestamp(watermark.0 + 1),

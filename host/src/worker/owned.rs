@@ -214,7 +214,7 @@ impl OwnedWindows {
                 continue;
             }
             let pane = match self.windowing.has_sessions() && !pane.is_pending() {
-                true => Pane::of(self.sessions.join(key, pane.span).pane),
+                true => Pane::of(self.sessions.join(key, pane.span)),
                 false => *pane,
             };
             let is_cold = self.cold.contains(pane, key);

@@ -11,7 +11,7 @@ use super::steps::StepError;
 use crate::log::Outbox;
 use crate::state::Store;
 use crate::time::Timestamp;
-use crate::window::{Key, Pane, Slot, Window};
+use crate::window::{Key, Pane, Sessions, Slot, Standing, Window};
 
 impl OwnedWindows {
     /// What has waited in a pane becomes part of the pane of all other rows, for some keys. Windows that have been published and
@@ -123,11 +123,8 @@ impl OwnedWindows {
             .into_iter()
             .partition(|piece| is_late(piece.pane.span));
         let mut joined: Vec<(Window, Piece)> = Vec::new();
-        let mut withdrawn = Vec::new();
-        let mut join = |sessions: &mut crate::window::Sessions, piece: Piece| {
-            let to = sessions.join(key, piece.pane.span);
-            withdrawn.extend(to.withdrawn);
-            joined.push((to.pane, piece));
+        let mut join = |sessions: &mut Sessions, piece: Piece| {
+            joined.push((sessions.join(key, piece.pane.span), piece));
         };
         let mut in_time = in_time;
         in_time.sort_by_key(|piece| piece.pane.span.start);
@@ -144,9 +141,7 @@ impl OwnedWindows {
             join(&mut self.sessions, piece);
         }
         let mut fired = Fired::default();
-        for span in withdrawn {
-            fired.add(self.withdraw(span, key, store, results, outbox)?);
-        }
+        fired.add(self.withdraw_grown(store, results, outbox)?);
         let into = joined
             .iter()
             .map(|(to, piece)| (Pane::of(*to), key, std::slice::from_ref(piece)));
@@ -154,7 +149,7 @@ impl OwnedWindows {
         // A session that was published and has not grown is published again.
         let spans = joined.iter().filter_map(|(to, _)| {
             let session = self.sessions.of_pane(key, *to)?;
-            session.is_published.then_some(session.span)
+            (session.standing == Standing::Published).then_some(session.span)
         });
         let spans: BTreeSet<Window> = spans.collect();
         for span in spans {

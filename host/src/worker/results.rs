@@ -131,7 +131,7 @@ impl OwnedWindows {
             false => None,
         };
         let revision = before.as_ref().map_or(0, |before| before.revision + 1);
-        let write = |outbox: &mut Outbox, rows: &Rows, row, revision, is_retraction| {
+        let write = |outbox: &mut Outbox, rows: &Rows, row| {
             let result = ResultRow {
                 shown: &one.shown,
                 key: results.key.map(|ty| (&**key, ty)),
@@ -140,7 +140,7 @@ impl OwnedWindows {
                 row,
                 revision,
                 is_final: one.is_final,
-                is_retraction,
+                is_retraction: false,
             };
             let written = results.writing.result(outbox, &result);
             written.map_err(|why| WorkerError::Commit(format!("window {window}: {why}")))
@@ -153,19 +153,17 @@ impl OwnedWindows {
             (Updates::Discarding, Some(_)) => {
                 let changed = difference(results.fields, one, &old).map_err(StepError::Host)?;
                 for row in 0..changed.len {
-                    write(outbox, &changed, row, revision, false)?;
+                    write(outbox, &changed, row)?;
                     fired.results += 1;
                 }
             }
             (updates, before) => {
                 if let (Updates::Retracting, Some(before)) = (updates, before) {
-                    for row in 0..old.len {
-                        write(outbox, &old, row, before.revision, true)?;
-                        fired.retractions += 1;
-                    }
+                    self.retract(before, &old, key, results, outbox)?;
+                    fired.retractions += old.len;
                 }
                 for row in one.range.clone() {
-                    write(outbox, one.rows, row, revision, false)?;
+                    write(outbox, one.rows, row)?;
                     fired.results += 1;
                 }
             }
@@ -177,48 +175,68 @@ impl OwnedWindows {
             if self.windowing.keeps_rows() {
                 encode_rows(results.fields, one.rows, one.range.clone(), &mut rows);
             }
-            let published = Some(Published { revision, rows });
+            let published = Some(Published {
+                revision,
+                window: *window,
+                at: one.due.at,
+                is_final: !is_early,
+                rows,
+            });
             self.note_publication(name, key, published, outbox, results.now);
         }
         Ok(fired)
     }
 
-    /// Takes back what was published of a session that is no more.
+    /// Takes back what was published of sessions that have grown or were joined since.
     ///
     /// # Errors
     /// If the store can't be read, or a result is larger than the sink takes.
-    pub(super) fn withdraw<S: Store>(
+    pub(super) fn withdraw_grown<S: Store>(
         &mut self,
-        span: Window,
-        key: &[u8],
         store: &S,
         results: &Results<'_>,
         outbox: &mut Outbox,
     ) -> Result<Fired, StepError> {
-        let Some(before) = self.published(span, key, store)? else {
-            return Ok(Fired::default());
-        };
-        let rows = self.decoded(&before, results.fields)?;
+        let mut fired = Fired::default();
+        for (span, key) in self.sessions.take_withdrawn() {
+            let Some(before) = self.published(span, &key, store)? else {
+                continue;
+            };
+            let rows = self.decoded(&before, results.fields)?;
+            self.retract(&before, &rows, &key, results, outbox)?;
+            self.note_publication(span, &key, None, outbox, results.now);
+            fired.results += rows.len;
+            fired.retractions += rows.len;
+        }
+        Ok(fired)
+    }
+
+    /// Writes rows that were published once more, as taken back.
+    fn retract(
+        &self,
+        before: &Published,
+        rows: &Rows,
+        key: &[u8],
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<(), StepError> {
+        let shown = self.shown(before.window, before.at);
         for row in 0..rows.len {
             let result = ResultRow {
-                shown: &self.shown(span, span.end),
+                shown: &shown,
                 key: results.key.map(|ty| (key, ty)),
                 fields: results.fields,
-                rows: &rows,
+                rows,
                 row,
                 revision: before.revision,
-                is_final: self.windowing.early.map(|_| true),
+                is_final: self.windowing.early.map(|_| before.is_final),
                 is_retraction: true,
             };
             let written = results.writing.result(outbox, &result);
-            written.map_err(|why| WorkerError::Commit(format!("window {span}: {why}")))?;
+            let window = before.window;
+            written.map_err(|why| WorkerError::Commit(format!("window {window}: {why}")))?;
         }
-        self.note_publication(span, key, None, outbox, results.now);
-        Ok(Fired {
-            results: rows.len,
-            retractions: rows.len,
-            ..Fired::default()
-        })
+        Ok(())
     }
 
     fn decoded(&self, published: &Published, fields: &[Field]) -> Result<Rows, WorkerError> {

@@ -14,7 +14,7 @@ use super::windowing::{Kind, TOTAL};
 use crate::log::Outbox;
 use crate::state::Store;
 use crate::time::Timestamp;
-use crate::window::{Key, Pane, Window};
+use crate::window::{Key, Pane, Standing, Window};
 
 /// Something that happens to all keys of some panes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -60,8 +60,9 @@ impl OwnedWindows {
                     self.fired = self.fired.max(lowest);
                     return Ok(None);
                 };
-                let keys = self.keys_of(event.1, contents);
-                let event = event.1;
+                let (at, event) = event;
+                self.pass(at, event);
+                let keys = self.keys_of(event, contents);
                 Firing { event, keys }
             }
         };
@@ -69,10 +70,12 @@ impl OwnedWindows {
         let mut fired = Fired::default();
         match event {
             Event::FireSessions => {
+                fired.add(self.withdraw_grown(store, results, outbox)?);
                 let due = self.due_sessions(contents, store)?;
                 fired.add(self.publish(&due, true, contents, store, results, outbox)?);
                 for due in &due {
-                    self.sessions.publish(&due.key, due.window);
+                    self.sessions
+                        .publish(&due.key, due.window, Standing::Published);
                     if self.windowing.ends_when_fired() {
                         self.close_session(due, contents, results, outbox)?;
                     }
@@ -114,6 +117,16 @@ impl OwnedWindows {
             self.firing = Some(Firing { event, keys });
         }
         Ok(Some(fired))
+    }
+
+    /// Everything before an event has happened: a window without contents had none to show when it was due.
+    fn pass(&mut self, at: Timestamp, event: Event) {
+        let before = match event {
+            Event::Close(_) | Event::CloseSessions => at,
+            // Windows that end at this very instant are still to come.
+            _ => Timestamp(at.0.saturating_sub(1)),
+        };
+        self.fired = self.fired.max(before);
     }
 
     /// What happens next, and when.

@@ -14,7 +14,7 @@ use arrow_array::{
 use super::*;
 use crate::log::{Offset, TopicPartition};
 use crate::rows::{Field, FieldType, Rows, decode_rows, encode_rows};
-use crate::window::{Pane, Session, Window};
+use crate::window::{Pane, Session, Standing, Window};
 
 fn read(name: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/state");
@@ -139,12 +139,15 @@ fn held() -> HeldRow {
 fn entries_beside_the_parts() {
     let published = Published {
         revision: 3,
+        window: MINUTE,
+        at: MINUTE.end,
+        is_final: true,
         rows: b"rows".to_vec(),
     };
     let session = Session {
         span: MINUTE,
         panes: vec![MINUTE],
-        is_published: true,
+        standing: Standing::Published,
     };
     let counter = Counter {
         rows: 99,
