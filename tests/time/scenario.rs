@@ -117,8 +117,9 @@ impl Scenario {
                 ("unit".to_owned(), "ms".into()),
             ])),
         );
-        let nothing = || "0s".into();
-        source.entry("allowed_disorder").or_insert_with(nothing);
+        if !source.contains_key("watermark_field") {
+            source.entry("allowed_disorder").or_insert("0s".into());
+        }
         let mut step = self.step.clone();
         if !step.contains_key("window_apply") {
             step.entry("aggregate").or_insert("sum.wasm".into());
