@@ -176,7 +176,7 @@ fn wait_for(log: &KafkaLog, topic: &str, records: usize) {
     }
 }
 
-fn visitors(log: &KafkaLog, topic: &str) -> BTreeMap<i64, u64> {
+fn visitors<L: Log>(log: &L, topic: &str) -> BTreeMap<i64, u64> {
     let mut visitors = BTreeMap::new();
     for record in read_all(log, topic) {
         let json = record.json();
@@ -284,6 +284,44 @@ fn of_two_processes_that_are_the_same_member_one_goes_on() {
     newer.signal("INT");
     let (code, said) = newer.end();
     assert_eq!(code, Some(0), "{said}");
+}
+
+/// That every window has been told, also those that no further row closes.
+fn is_whole(visitors: &BTreeMap<i64, u64>, expected: &Expected) {
+    let right = right(expected);
+    let closed = right.iter().map(|(start, count)| (start, Some(count)));
+    assert!(closed.eq(right.keys().map(|start| (start, visitors.get(start)))));
+    assert!(visitors.len() > right.len(), "the last windows stayed open");
+}
+
+#[test]
+fn a_run_until_the_end_ends_by_itself() {
+    let job = Job::new("embedded = \"log\"");
+    let folder = job.folder.path().join("log");
+    let log = EmbeddedLog::open(&folder).unwrap();
+    create(&log, &job.clicks, 4, &[]);
+    let expected = clicks(&log, &job.clicks, 20_000);
+    drop(log);
+    let (code, said) = job.start(&["--until-end", "--workers", "2"]).end();
+    assert_eq!(code, Some(0), "{said}");
+    assert!(said.contains("read to the end"), "{said}");
+    let log = EmbeddedLog::open(&folder).unwrap();
+    is_whole(&visitors(&log, &job.visitors), &expected);
+}
+
+#[test]
+fn two_processes_come_to_the_end_together() {
+    let Some(log) = kafka() else { return };
+    let job = Job::on_kafka();
+    create(&log, &job.clicks, 4, &[]);
+    let expected = clicks(&log, &job.clicks, 100_000);
+    let both = [2, 1].map(|workers| job.start(&["--until-end", "--workers", &workers.to_string()]));
+    for process in both {
+        let (code, said) = process.end();
+        assert_eq!(code, Some(0), "{said}");
+        assert!(said.contains("read to the end"), "{said}");
+    }
+    is_whole(&visitors(&log, &job.visitors), &expected);
 }
 
 #[test]

@@ -204,6 +204,20 @@ impl Session for SimSession {
         })
     }
 
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.world
+            .note(self.me, || format!("pauses {partitions:?}"));
+        self.call(Call::Seek, |session| {
+            session.drop_pending(partitions);
+            session.inner().pause(partitions)
+        })
+    }
+
+    fn resume(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.world.note(self.me, || format!("resumes {from:?}"));
+        self.call(Call::Seek, |session| session.inner().resume(from))
+    }
+
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         self.world
             .note(self.me, || format!("releases {partitions:?}"));

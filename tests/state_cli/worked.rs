@@ -90,6 +90,7 @@ pub(crate) fn worked<L: Log>(job: &Job, log: &L) {
         offset: Offset(offset),
         metadata: Mark {
             watermark: Timestamp(5_000),
+            highest: Timestamp(5_000),
             shape: job.shape(),
             state,
         }

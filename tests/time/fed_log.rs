@@ -269,6 +269,14 @@ impl Session for FedSession {
         self.inner.seek(to)
     }
 
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        self.inner.pause(partitions)
+    }
+
+    fn resume(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.inner.resume(from)
+    }
+
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         self.inner.release(partitions)
     }

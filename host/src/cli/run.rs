@@ -18,7 +18,7 @@ use crate::state::InstanceFolder;
 use crate::time::SystemClock;
 use crate::worker::Team;
 
-/// Run a pipeline until it is told to stop
+/// Run a pipeline until it is told to stop, or to its end
 ///
 /// SIGTERM or Ctrl-C: no more rows are taken, what is done is committed, and the process ends with code 0. A second signal
 /// ends it at once. Either way the next run goes on where this one had committed, with nothing lost and nothing
@@ -34,6 +34,9 @@ pub(super) struct Args {
     /// How many threads run it, instead of what the file says
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
+    /// End when everything is read that the source holds at the start: all windows are closed, and the process ends with code 0
+    #[arg(long)]
+    until_end: bool,
     /// Where to begin, if the pipeline has never committed anything; a time is RFC 3339, offsets are topic/partition=offset
     /// with commas between, or a file of such. Goes before `start` in the file
     #[arg(long, value_name = "earliest|latest|TIME|OFFSETS|FILE")]
@@ -72,11 +75,11 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
     match open(&pipeline.config().log.place)? {
         AnyLog::Kafka(log) => {
             begin(args, &pipeline, &log)?;
-            work(&pipeline, &engine, log, stop, give_up_after, &bars)
+            work(args, &pipeline, &engine, log, stop, give_up_after, &bars)
         }
         AnyLog::Embedded(log) => {
             begin(args, &pipeline, &log)?;
-            work(&pipeline, &engine, log, stop, give_up_after, &bars)
+            work(args, &pipeline, &engine, log, stop, give_up_after, &bars)
         }
     }
 }
@@ -89,6 +92,7 @@ fn begin<L: Log>(args: &Args, pipeline: &Pipeline, log: &L) -> Result<(), Failur
 }
 
 fn work<L: Log>(
+    args: &Args,
     pipeline: &Pipeline,
     engine: &PluginEngine,
     log: L,
@@ -98,7 +102,11 @@ fn work<L: Log>(
 ) -> Result<(), Failure> {
     let config = pipeline.config();
     let folder = InstanceFolder::claim(&config.state.folder, &config.name)?;
-    let team = Arc::new(Team::new(config.workers, stop));
+    let mut team = Team::new(config.workers, stop);
+    if args.until_end {
+        team = team.until_end();
+    }
+    let team = Arc::new(team);
     let topics = config.source.topics.clone();
     let shown = Shown::start(Arc::clone(&team), log.clone(), topics, bars)?;
     let clock = SystemClock::new();
@@ -112,7 +120,12 @@ fn work<L: Log>(
         late = done.late,
         dead_letters = done.dead_letters,
         commits = done.commits,
-        "stopped"
+        "{}",
+        if team.has_ended() {
+            "read to the end"
+        } else {
+            "stopped"
+        }
     );
     Ok(result?)
 }

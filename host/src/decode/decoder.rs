@@ -6,10 +6,13 @@ use super::cell::{Cell, Datum, Scratch};
 use super::columns::ColumnBuilder;
 use super::plan::{DecoderError, Input, Plan, Reader};
 use super::property::utf8;
-use super::{Decoded, EventTime, Failure, Format};
+use super::{Decoded, EventTime, Failure, Format, TimeUnit};
 use crate::log::RecordBatch;
 use crate::rows::{Field, Rows};
 use crate::time::Timestamp;
+
+/// A record's watermark: what its field says, if it is there, or why that can't be read.
+type Watermark = Result<Option<Timestamp>, String>;
 
 /// Turns records of one format into columns of declared fields. It keeps its buffers, so a worker keeps it.
 #[derive(Debug)]
@@ -38,6 +41,16 @@ impl Decoder {
         })
     }
 
+    /// The same, which also reads how far time has come from a field of the records, written like the event time. Records that
+    /// lack it are as good as others.
+    ///
+    /// # Errors
+    /// If the format has no such field.
+    pub fn with_watermarks(mut self, path: String, unit: TimeUnit) -> Result<Self, DecoderError> {
+        self.plan.read_watermarks(path, unit)?;
+        Ok(self)
+    }
+
     /// Decodes the records `rows` of a batch into `out`, which is emptied first.
     ///
     /// # Panics
@@ -57,12 +70,20 @@ impl Decoder {
         for at in rows {
             let row = u32::try_from(at).expect("a batch has fewer than 2^32 records");
             match self.read(batch, at, &mut cells, &mut row_data) {
-                Ok(event_time) => {
+                Ok((event_time, watermark)) => {
                     for (column, datum) in columns.iter_mut().zip(&row_data) {
                         column.append(*datum, &self.scratch);
                     }
                     out.source.push(row);
                     out.event_times.push(event_time);
+                    match watermark {
+                        Some(Ok(watermark)) => out.watermarks.push(watermark),
+                        Some(Err(reason)) => {
+                            out.watermarks.push(None);
+                            out.unread_watermarks.push(Failure { row, reason });
+                        }
+                        None => {}
+                    }
                 }
                 Err(reason) => out.failures.push(Failure { row, reason }),
             }
@@ -74,14 +95,14 @@ impl Decoder {
         out.rows = Rows::new(out.source.len(), columns);
     }
 
-    /// Reads one record: its event time, and in `row` a value for each column.
+    /// Reads one record: its event time, its watermark where such are read, and in `row` a value for each column.
     fn read<'a>(
         &mut self,
         batch: &'a RecordBatch,
         at: usize,
         cells: &mut [Cell<'a>],
         row: &mut Vec<Datum<'a>>,
-    ) -> Result<Timestamp, String> {
+    ) -> Result<(Timestamp, Option<Watermark>), String> {
         let Self { plan, scratch, .. } = self;
         let value = batch.value(at).ok_or("the record has no value")?;
         if value.is_empty() {
@@ -96,6 +117,8 @@ impl Decoder {
             Reader::Raw => {}
         }
         let event_time = plan.event_time.read(batch.timestamp(at), cells, scratch)?;
+        let watermark = plan.watermark.as_ref();
+        let watermark = watermark.map(|input| input.read_if_there(cells, scratch));
         for (field, input) in &plan.columns {
             row.push(match *input {
                 Input::Cell(cell) => cells[cell].convert(field, scratch)?,
@@ -104,6 +127,6 @@ impl Decoder {
                 }
             });
         }
-        Ok(event_time)
+        Ok((event_time, watermark))
     }
 }

@@ -35,7 +35,31 @@ impl Input {
             }
             Input::Record if record.is_representable() => Ok(record),
             Input::Record => Err(out_of_range("event time", &record.0.to_string())),
-            Input::Cell { cell, path, unit } => of_field(cells[*cell], path, *unit, scratch),
+            Input::Cell { cell, path, unit } => {
+                let cell = cells[*cell];
+                if cell.is_absent() {
+                    return Err(format!(
+                        "field {path} is missing (the event time is needed)"
+                    ));
+                }
+                of_field(cell, path, *unit, "event time", scratch)
+            }
+        }
+    }
+
+    /// The watermark in the field of a row, or why it can't be read; nothing if the row lacks the field.
+    pub(super) fn read_if_there(
+        &self,
+        cells: &[Cell<'_>],
+        scratch: &Scratch,
+    ) -> Result<Option<Timestamp>, String> {
+        let Input::Cell { cell, path, unit } = self else {
+            return Ok(None);
+        };
+        match cells[*cell] {
+            // A field whose source text is read has no cell of its own for null.
+            Cell::Missing | Cell::Null | Cell::Raw("null") => Ok(None),
+            cell => of_field(cell, path, *unit, "watermark", scratch).map(Some),
         }
     }
 }
@@ -44,13 +68,9 @@ fn of_field(
     cell: Cell<'_>,
     path: &str,
     unit: TimeUnit,
+    what: &str,
     scratch: &Scratch,
 ) -> Result<Timestamp, String> {
-    if cell.is_absent() {
-        return Err(format!(
-            "field {path} is missing (the event time is needed)"
-        ));
-    }
     let millis = match (unit, cell) {
         (TimeUnit::Millis, Cell::Int(millis)) => Some(millis),
         (TimeUnit::Millis, Cell::Uint(_)) => None,
@@ -63,7 +83,7 @@ fn of_field(
                 .filter(|t| t.is_representable())
                 .ok_or_else(|| {
                     format!(
-                        "field {path} is {:?}, the event time as RFC 3339 text is needed",
+                        "field {path} is {:?}, the {what} as RFC 3339 text is needed",
                         clip(text)
                     )
                 });
@@ -76,14 +96,14 @@ fn of_field(
             };
             let found = cell.describe();
             return Err(format!(
-                "field {path} is {found}, the event time as {needed} is needed"
+                "field {path} is {found}, the {what} as {needed} is needed"
             ));
         }
     };
     millis
         .map(Timestamp)
         .filter(|timestamp| timestamp.is_representable())
-        .ok_or_else(|| out_of_range(&format!("event time in field {path}"), &cell.describe()))
+        .ok_or_else(|| out_of_range(&format!("{what} in field {path}"), &cell.describe()))
 }
 
 #[cold]

@@ -9,6 +9,8 @@
 //! - Names that begin with `$` are properties of the record itself: `$value` (bytes, text or json), `$key` (bytes or
 //!   text), `$topic` (text), `$partition` and `$offset` (int64), `$timestamp` and `$event_time` (timestamp). A record
 //!   without a key or a timestamp counts as one that lacks the property.
+//! - A watermark that a record carries is written like the event time, and may be missing or null. One that can't be read leaves the
+//!   record as good as it was, and is told apart.
 //! - The event time must lie from [`Timestamp::EARLIEST`] to [`Timestamp::LATEST`]; anything else, such as the year
 //!   300000, fails the record. Fractions of a millisecond are rounded towards the past.
 //!
@@ -107,6 +109,10 @@ pub struct Decoded {
     pub source: Vec<u32>,
     /// The event time of each row.
     pub event_times: Vec<Timestamp>,
+    /// The watermark that each row carries, if any; empty unless the decoder reads watermarks.
+    pub watermarks: Vec<Option<Timestamp>>,
+    /// The records whose watermark can't be read; ascending. They are rows like others.
+    pub unread_watermarks: Vec<Failure>,
     /// The rows: one column for each field that the decoder was made for, in that order.
     pub rows: Rows,
     /// The records that could not be read; ascending.
@@ -122,6 +128,8 @@ impl Decoded {
     fn clear(&mut self) {
         self.source.clear();
         self.event_times.clear();
+        self.watermarks.clear();
+        self.unread_watermarks.clear();
         self.rows = Rows::default();
         self.failures.clear();
     }

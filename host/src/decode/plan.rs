@@ -72,6 +72,12 @@ pub enum DecoderError {
         /// The property.
         path: String,
     },
+    /// Watermarks are to come from something that is no field of a JSON object.
+    #[error("watermarks cannot be read from {path}; name a field of json records")]
+    WatermarkField {
+        /// What was named.
+        path: String,
+    },
     /// The event time is to come from a field of an access log that is not its time.
     #[error("the event time of an access log is its field time, not {path:?}")]
     EventTimeLogField {
@@ -103,6 +109,8 @@ pub(super) struct Plan {
     pub(super) format: Format,
     pub(super) reader: Reader,
     pub(super) event_time: event_time::Input,
+    /// Where watermarks are read, if records carry them.
+    pub(super) watermark: Option<event_time::Input>,
     /// The declared fields in their order, each with its place.
     pub(super) columns: Vec<(Field, Input)>,
 }
@@ -140,8 +148,22 @@ impl Plan {
             format,
             reader,
             event_time,
+            watermark: None,
             columns,
         })
+    }
+
+    /// Reads watermarks from a field too.
+    pub(super) fn read_watermarks(
+        &mut self,
+        path: String,
+        unit: TimeUnit,
+    ) -> Result<(), DecoderError> {
+        if path.starts_with('$') || !matches!(self.reader, Reader::Json(_)) {
+            return Err(DecoderError::WatermarkField { path });
+        }
+        self.watermark = Some(self.reader.event_time(path, unit)?);
+        Ok(())
     }
 }
 

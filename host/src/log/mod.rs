@@ -328,6 +328,20 @@ pub trait Session {
     /// If a partition was not begun or the log can't be reached.
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
 
+    /// Fetches no more of these partitions, which were begun, until [`Session::resume`]; nothing of them is handed out meanwhile,
+    /// also of what had been fetched. They stay this session's, and a seek leaves them paused. What is given up is paused no
+    /// longer.
+    ///
+    /// # Errors
+    /// If a partition was not begun.
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
+
+    /// Fetches partitions again that were paused, each from its offset.
+    ///
+    /// # Errors
+    /// If a partition was not begun or the log can't be reached.
+    fn resume(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError>;
+
     /// Gives up partitions that were revoked or lost. Nothing of them is handed out afterwards.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ pub mod topics;
 use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};
 use plan::{Plan, PlanError, Signature};
 
-use crate::decode::{Decoder, DecoderError};
+use crate::decode::{Decoder, DecoderError, EventTime, TimeUnit};
 use crate::plugin::{
     AdmissionError, AggregateInstance, FilterInstance, GuestFailure, Kind, Limits, MapInstance,
     Plugin, PluginEngine, WindowApplyInstance,
@@ -231,11 +231,20 @@ impl Pipeline {
     /// If the source's format does not have a field that a step wants.
     pub fn decoder(&self) -> Result<Decoder, DecoderError> {
         let source = &self.config.source;
-        Decoder::new(
+        let decoder = Decoder::new(
             source.format,
             source.event_time.clone(),
             self.plan.decoded.clone(),
-        )
+        )?;
+        let Some(field) = source.watermark_field.clone() else {
+            return Ok(decoder);
+        };
+        let unit = match source.event_time {
+            // As the log has it.
+            EventTime::Record => TimeUnit::Millis,
+            EventTime::Field { unit, .. } => unit,
+        };
+        decoder.with_watermarks(field, unit)
     }
 
     /// What the pipeline file says.

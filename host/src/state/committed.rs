@@ -90,6 +90,7 @@ mod tests {
     fn each_comes_back_as_it_was_written() {
         let mark = Mark {
             watermark: Timestamp(-1),
+            highest: Timestamp(4),
             shape: Shape::default(),
             state: None,
         };

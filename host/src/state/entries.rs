@@ -15,7 +15,7 @@ use super::key::StateKey;
 use crate::format::{FormatError, Reading, put_bytes, put_topic_partition, put_window};
 use crate::log::{Offset, TopicPartition};
 use crate::time::Timestamp;
-use crate::window::{Session, Standing, Window};
+use crate::window::{Publicity, Session, Window};
 
 const VERSION: u8 = 1;
 const PUBLISHED: &str = "a publication";
@@ -71,10 +71,10 @@ impl Published {
 pub fn encode_session(session: &Session, out: &mut Vec<u8>) {
     out.push(VERSION);
     put_window(out, session.span);
-    out.push(match session.standing {
-        Standing::Open => 0,
-        Standing::Shown => 1,
-        Standing::Published => 2,
+    out.push(match session.publicity {
+        Publicity::Open => 0,
+        Publicity::Shown => 1,
+        Publicity::Published => 2,
     });
     let count = u32::try_from(session.panes.len()).expect("a session has fewer panes than rows");
     out.extend_from_slice(&count.to_be_bytes());
@@ -90,10 +90,10 @@ pub fn encode_session(session: &Session, out: &mut Vec<u8>) {
 pub fn decode_session(bytes: &[u8]) -> Result<Session, FormatError> {
     let mut reading = Reading::versioned(SESSION, VERSION, bytes)?;
     let span = reading.window()?;
-    let standing = match reading.u8()? {
-        0 => Standing::Open,
-        1 => Standing::Shown,
-        2 => Standing::Published,
+    let publicity = match reading.u8()? {
+        0 => Publicity::Open,
+        1 => Publicity::Shown,
+        2 => Publicity::Published,
         _ => return Err(reading.damaged()),
     };
     let count = reading.u32()?;
@@ -108,7 +108,7 @@ pub fn decode_session(bytes: &[u8]) -> Result<Session, FormatError> {
     Ok(Session {
         span,
         panes,
-        standing,
+        publicity,
     })
 }
 
@@ -290,14 +290,14 @@ mod tests {
             rows: Vec<u8>,
             span in span(),
             panes in prop::collection::vec(span(), 1..4),
-            standing in prop::sample::select(vec![Standing::Open, Standing::Shown, Standing::Published]),
+            publicity in prop::sample::select(vec![Publicity::Open, Publicity::Shown, Publicity::Published]),
             counted: u64,
             last: i64,
             held in held(),
         ) {
             let published = Published { revision, window: span, at: Timestamp(last), is_final: counted % 2 == 0, rows };
             prop_assert_eq!(Published::decode(&bytes(|out| published.encode(out))), Ok(published));
-            let session = Session { span, panes, standing };
+            let session = Session { span, panes, publicity };
             prop_assert_eq!(decode_session(&bytes(|out| encode_session(&session, out))), Ok(session));
             let counter = Counter { rows: counted, last: Timestamp(last) };
             prop_assert_eq!(Counter::decode(&bytes(|out| counter.encode(out))), Ok(counter));

@@ -3,7 +3,8 @@
 //! # Constraints
 //! Partials of many windows and keys share a record, since a record costs more than what most of them hold. One that is larger
 //! than a record is cut into pieces. A final task takes a watermark for a promise that nothing before it is still to
-//! come, so watermarks stand after all partials of their commit.
+//! come, so watermarks stand after all partials of their commit. That a partition has ended stands after its watermark: it holds until
+//! something else of that partition comes.
 //!
 //! # Layout, version 1
 //! The value of a record is a version, 1, and then entries up to its end. An entry begins with its kind:
@@ -15,6 +16,7 @@
 //! | 3: a piece of a part | as a part, but before the bytes: number of the piece and how many there are, u32 each |
 //! | 4, 5: a part whose rows wait, and a piece of one | since: i64, and then as 1 and 3 |
 //! | 6: a record that may be late | source: u32, and a held row as [`super::entries`] says, with its length before it: u32 |
+//! | 7: a partition that has ended | length of the topic's name: u32, name: UTF-8, partition: u32 |
 //!
 //! `source` is the number of the source partition that the part comes from. The pieces of a part are in consecutive
 //! records of its source, in order, whatever other sources' records lie between.
@@ -40,6 +42,7 @@ const PIECE: u8 = 3;
 const PENDING_PART: u8 = 4;
 const PENDING_PIECE: u8 = 5;
 const HELD: u8 = 6;
+const ENDED: u8 = 7;
 
 /// What a part has besides its key and its bytes: kind, since where its rows wait, span, source, two lengths.
 fn overhead(pane: Pane) -> usize {
@@ -57,6 +60,7 @@ pub struct ExchangeWriter {
     full: Vec<Vec<u8>>,
     open: Vec<u8>,
     watermarks: Vec<(TopicPartition, Timestamp)>,
+    ended: Vec<TopicPartition>,
 }
 
 impl ExchangeWriter {
@@ -67,6 +71,7 @@ impl ExchangeWriter {
             full: Vec::new(),
             open: vec![VERSION],
             watermarks: Vec::new(),
+            ended: Vec::new(),
         }
     }
 
@@ -134,12 +139,21 @@ impl ExchangeWriter {
         self.watermarks.push((at.clone(), watermark));
     }
 
-    /// Gives `put` the values, in the order in which they must be sent. The last holds the watermarks.
+    /// Adds that nothing more comes from a source partition in this run.
+    pub fn ended(&mut self, at: &TopicPartition) {
+        self.ended.push(at.clone());
+    }
+
+    /// Gives `put` the values, in the order in which they must be sent. The last holds the watermarks, and what has ended.
     pub fn finish(mut self, mut put: impl FnMut(&[u8])) {
         for (at, watermark) in std::mem::take(&mut self.watermarks) {
             self.begin(WATERMARK, 1 + 4 + at.topic.len() + 4 + 8);
             put_topic_partition(&mut self.open, &at);
             self.open.extend_from_slice(&watermark.0.to_be_bytes());
+        }
+        for at in std::mem::take(&mut self.ended) {
+            self.begin(ENDED, 1 + 4 + at.topic.len() + 4);
+            put_topic_partition(&mut self.open, &at);
         }
         for value in &self.full {
             put(value);
@@ -197,6 +211,8 @@ pub enum Exchanged<'a> {
     Held(u32, HeldRow),
     /// A source partition's watermark: nothing before it comes after this.
     Watermark(TopicPartition, Timestamp),
+    /// Nothing more comes from a source partition in this run.
+    Ended(TopicPartition),
 }
 
 /// A piece of a partial.
@@ -250,6 +266,9 @@ fn read_entry<'a>(reading: &mut Reading<'a>) -> Result<Exchanged<'a>, FormatErro
     if kind == HELD {
         let source = reading.u32()?;
         return Ok(Exchanged::Held(source, HeldRow::decode(reading.bytes()?)?));
+    }
+    if kind == ENDED {
+        return Ok(Exchanged::Ended(reading.topic_partition()?));
     }
     let since = match kind {
         PART | PIECE => Timestamp::MIN,

@@ -4,13 +4,15 @@
 //! JSON, at most 4,096 bytes, as Kafka stores no more beside an offset:
 //!
 //! ```json
-//! {"v":2,"watermark":1700000000000,"shape":{"stages":"one","partitions":1,"kind":"aggregate","function":"visitors",
+//! {"v":2,"watermark":1700000000000,"highest":1700000005000,"shape":{"stages":"one","partitions":1,"kind":"aggregate","function":"visitors",
 //! "window":"tumbling 1m"},"state":{"lineage":"source-0/1700000000000/5f1d-0","base":12}}
 //! ```
 //!
 //! - `v`: the version of this format. Version 1 was written by builds that kept no state: their windows were built again from
 //!   the source, so that the offsets mean something else. They are not read.
 //! - `watermark`: the partition's watermark before the offset, in milliseconds; absent if it had none.
+//! - `highest`: the partition's highest event time before the offset; absent if it had none. Windows that are closed without further
+//!   rows are closed up to there.
 //! - `shape`: what the state was made with, see [`Shape`].
 //! - `state`: which history of the changelog belongs to the offset, and where it begins; absent if the task has no state.
 //!
@@ -38,6 +40,8 @@ const VERSION: u32 = 2;
 pub struct Mark {
     /// The partition's watermark before the offset; [`Timestamp::MIN`] if it had none.
     pub watermark: Timestamp,
+    /// The partition's highest event time before the offset; [`Timestamp::MIN`] if it had none.
+    pub highest: Timestamp,
     /// What the state was made with.
     pub shape: Shape,
     /// Where the state is, for a task that has some.
@@ -60,6 +64,8 @@ struct Written {
     v: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     watermark: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    highest: Option<i64>,
     shape: Shape,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<WrittenOrigin>,
@@ -84,6 +90,7 @@ impl Mark {
         let written = Written {
             v: VERSION,
             watermark: (self.watermark != Timestamp::MIN).then_some(self.watermark.0),
+            highest: (self.highest != Timestamp::MIN).then_some(self.highest.0),
             shape: self.shape.clone(),
             state: self.state.as_ref().map(|origin| WrittenOrigin {
                 lineage: origin.lineage.clone(),
@@ -119,6 +126,7 @@ impl Mark {
         }
         Ok(Self {
             watermark: written.watermark.map_or(Timestamp::MIN, Timestamp),
+            highest: written.highest.map_or(Timestamp::MIN, Timestamp),
             shape: written.shape,
             state: written.state.map(|state| Origin {
                 lineage: state.lineage,
@@ -149,9 +157,10 @@ mod tests {
             lineage: lineage(&member),
             base: Offset(base),
         });
-        (any::<i64>(), shape(), prop::option::of(origin)).prop_map(|(watermark, shape, state)| {
+        (any::<[i64; 2]>(), shape(), prop::option::of(origin)).prop_map(|(times, shape, state)| {
             Mark {
-                watermark: Timestamp(watermark),
+                watermark: Timestamp(times[0]),
+                highest: Timestamp(times[1]),
                 shape,
                 state,
             }
@@ -174,7 +183,8 @@ mod tests {
             shape.partitions = i32::MAX;
             shape.state_version = u32::MAX;
             let state = Some(Origin { lineage: lineage(&text), base: Offset(i64::MAX) });
-            let json = Mark { watermark: Timestamp(i64::MIN + 1), shape, state }.to_json();
+            let longest = Timestamp(i64::MIN + 1);
+            let json = Mark { watermark: longest, highest: longest, shape, state }.to_json();
             prop_assert!(json.len() <= 4_096, "{} bytes", json.len());
             prop_assert!(Mark::parse(&json).is_ok());
         }

@@ -1,7 +1,8 @@
 //! Event time, pure: which windows a row belongs to, how far time has come, and which contents are at hand.
 //!
 //! [`Assigner`] assigns rows to panes and panes to windows whose bounds are fixed, [`Sessions`] knows those that grow with their rows,
-//! [`Watermarks`] tells how far event time has come in each partition, [`Slots`] under which numbers contents are at hand. Nothing here
+//! [`Watermarks`] tells how far event time has come in each partition, [`Slots`] under which numbers contents are at hand. Around them:
+//! `horizon` refuses events from the far future, `idleness` says what silence means, `alignment` which partitions wait. Nothing here
 //! knows of a log, a plugin, a thread or a clock. `docs/time.md` has the rules with pictures.
 //!
 //! # Rules
@@ -13,16 +14,22 @@
 //! - A row that is late for a window and still counts is due right after the watermark that it was judged by. So it
 //!   changes the window at the same place in the order of events wherever it was on its way.
 
+mod alignment;
 mod assign;
 mod calendar;
+mod horizon;
+mod idleness;
 mod pane;
 mod sessions;
 mod slots;
 mod watermark;
 
+pub use alignment::{slowest, waits};
 pub use assign::{Assigner, Sliding, Tumbling};
 pub use calendar::{Calendar, Unit};
+pub use horizon::Horizon;
+pub use idleness::{Reading, Silence, Standing, last_event, promise};
 pub use pane::{Pane, Window};
-pub use sessions::{Key, Session, Sessions, Standing};
+pub use sessions::{Key, Publicity, Session, Sessions};
 pub use slots::{KeySlot, Owner, Slot, Slots};
 pub use watermark::{PartitionWatermark, Watermarks};

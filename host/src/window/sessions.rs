@@ -19,12 +19,12 @@ pub struct Session {
     /// changes as long as there is the session.
     pub panes: Vec<Window>,
     /// What has been published, for the span that it has.
-    pub standing: Standing,
+    pub publicity: Publicity,
 }
 
 /// What has been published of a session.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Standing {
+pub enum Publicity {
     /// Nothing.
     Open,
     /// An early result: it is still to be published.
@@ -56,9 +56,9 @@ impl Sessions {
 
     /// Adds a session as it was stored.
     pub fn load(&mut self, key: &[u8], session: Session) {
-        let index = match session.standing {
-            Standing::Published => &mut self.published,
-            Standing::Open | Standing::Shown => &mut self.due,
+        let index = match session.publicity {
+            Publicity::Published => &mut self.published,
+            Publicity::Open | Publicity::Shown => &mut self.due,
         };
         index.insert((session.span, key.into()));
         let sessions = self.keys.entry(key.into()).or_default();
@@ -89,15 +89,15 @@ impl Sessions {
         let mut joined = Session {
             span,
             panes: Vec::new(),
-            standing: Standing::Open,
+            publicity: Publicity::Open,
         };
         for session in sessions.drain(from..from + count) {
             let at = (session.span, Key::from(key));
-            match session.standing {
-                Standing::Published => self.published.remove(&at),
-                Standing::Open | Standing::Shown => self.due.remove(&at),
+            match session.publicity {
+                Publicity::Published => self.published.remove(&at),
+                Publicity::Open | Publicity::Shown => self.due.remove(&at),
             };
-            if session.standing != Standing::Open {
+            if session.publicity != Publicity::Open {
                 self.withdrawn.push(at);
             }
             self.changed.insert((key.into(), session.panes[0]));
@@ -173,15 +173,15 @@ impl Sessions {
     }
 
     /// Takes note of what has been published of a session.
-    pub fn publish(&mut self, key: &[u8], span: Window, standing: Standing) {
+    pub fn publish(&mut self, key: &[u8], span: Window, publicity: Publicity) {
         let at = (span, Key::from(key));
-        if standing == Standing::Published && self.due.remove(&at) {
+        if publicity == Publicity::Published && self.due.remove(&at) {
             self.published.insert(at);
         }
         if let Some(session) = self.get_mut(key, span)
-            && session.standing != standing
+            && session.publicity != publicity
         {
-            session.standing = standing;
+            session.publicity = publicity;
             let name = session.panes[0];
             self.changed.insert((key.into(), name));
         }
@@ -224,7 +224,7 @@ impl Session {
         Self {
             span,
             panes: vec![span],
-            standing: Standing::Open,
+            publicity: Publicity::Open,
         }
     }
 }
@@ -256,7 +256,7 @@ mod tests {
         let mut sessions = Sessions::new();
         for at in [span(0, 10), span(20, 30)] {
             sessions.join(b"k", at);
-            sessions.publish(b"k", at, Standing::Published);
+            sessions.publish(b"k", at, Publicity::Published);
         }
         assert_eq!(sessions.first_due(), None);
         assert_eq!(sessions.join(b"k", span(5, 10)), span(0, 10), "it stays");
@@ -275,7 +275,7 @@ mod tests {
     fn a_session_that_was_shown_early_is_withdrawn_when_it_grows_and_is_still_due() {
         let mut sessions = Sessions::new();
         sessions.join(b"", span(0, 10));
-        sessions.publish(b"", span(0, 10), Standing::Shown);
+        sessions.publish(b"", span(0, 10), Publicity::Shown);
         sessions.join(b"", span(5, 15));
         assert_eq!(sessions.take_withdrawn(), [(span(0, 10), Key::default())]);
         assert_eq!(sessions.first_due(), Some(&(span(0, 15), Key::default())));

@@ -22,6 +22,7 @@ use crate::time::{Timestamp, millis};
 pub(super) struct Begin {
     pub(super) next: Offset,
     pub(super) watermark: Timestamp,
+    pub(super) highest: Timestamp,
     /// Of its state, where it has had one.
     pub(super) origin: Option<Origin>,
     /// Nothing has been committed for it.
@@ -43,6 +44,7 @@ pub(super) fn begin(
     let fresh = |next, is_new| Begin {
         next,
         watermark: Timestamp::MIN,
+        highest: Timestamp::MIN,
         origin: None,
         is_new,
         lost: 0,
@@ -66,6 +68,7 @@ pub(super) fn begin(
         Committed::Mark(mark) => Begin {
             next: committed.offset,
             watermark: mark.watermark,
+            highest: mark.highest,
             origin: mark.state,
             is_new: false,
             lost: 0,

@@ -20,7 +20,7 @@ use crate::log::{Bounds, GroupOffset, Log, LogError, Session, TopicPartition};
 use crate::pipeline::config::Start;
 use crate::state::{Lineage, Origin, Pieces, Position, Slice, Stage, Stages, Store, TaskId};
 use crate::time::Clock;
-use crate::window::PartitionWatermark;
+use crate::window::{PartitionWatermark, Silence};
 
 /// How long an owner may take to end its transaction before it is looked for among the dead. A live one takes as long as a
 /// commit does.
@@ -250,6 +250,11 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         }
     }
 
+    /// Whether the tasks of a partition are source tasks.
+    pub(super) fn is_source(&self, at: &TopicPartition) -> bool {
+        self.stage_of(at) == Stage::Source
+    }
+
     /// The task of this partition, if it owns windows.
     fn task_of(&self, at: &TopicPartition) -> Option<TaskId> {
         let stage = self.stage_of(at);
@@ -326,10 +331,11 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let mut task = Task {
             source: Topology::number(config, &at),
             next: begin.next,
-            watermark: PartitionWatermark::resumed(disorder, begin.watermark),
+            watermark: PartitionWatermark::resumed(disorder, begin.watermark, begin.highest),
             committed: Point {
                 next: begin.next,
                 watermark: begin.watermark,
+                highest: begin.highest,
             },
             is_new: begin.is_new,
             at,
@@ -337,6 +343,8 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             windows,
             pieces: Pieces::new(),
             origin,
+            silence: Silence::since(self.around.clock.monotonic()),
+            is_over: false,
         };
         task.committed = task.point();
         tracing::info!(

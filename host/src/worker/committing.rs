@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::commit::{CommitState, Next};
 use super::lane::{Lane, LaneEnd};
 use super::owned::OwnedWindows;
-use super::partials::PARTIALS;
+use super::partials::{PARTIALS, Partials};
 use super::progress::add;
 use super::task::Task;
 use crate::fail_point::{FailPoint, reach};
@@ -17,6 +17,11 @@ use crate::time::Clock;
 impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     /// Whether there is something to commit: an idle pipeline commits nothing.
     pub(super) fn has_uncommitted(&self) -> bool {
+        self.has_work() || self.partials.as_ref().is_some_and(Partials::says_again)
+    }
+
+    /// Whether anything of what has been read is not committed.
+    pub(super) fn has_work(&self) -> bool {
         !self.outbox.is_empty() || self.tasks.values().any(Task::has_moved)
     }
 
@@ -128,7 +133,9 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 .tasks
                 .values()
                 .filter(|task| task.stage == Stage::Source);
-            let watermarks = sources.clone().map(|task| (&task.at, task.watermark.at()));
+            let watermarks = sources
+                .clone()
+                .map(|task| (&task.at, task.watermark.at(), task.is_over));
             // No two workers have the same partition, so its number tells their pieces apart.
             let sender = sources.map(|task| task.source).min().unwrap_or_default();
             let staged = partials.stage(&dirty, sender, watermarks, contents, outbox, now);

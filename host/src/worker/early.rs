@@ -11,7 +11,7 @@ use super::steps::StepError;
 use crate::log::Outbox;
 use crate::pipeline::config;
 use crate::state::Store;
-use crate::window::{Key, Owner, Pane, Standing, Window};
+use crate::window::{Key, Owner, Pane, Publicity, Window};
 
 /// What has changed since results were last shown, and when that was.
 pub(super) struct Early {
@@ -72,7 +72,7 @@ impl OwnedWindows {
         let mut windows: BTreeSet<(Window, &Key)> = BTreeSet::new();
         for (pane, key) in changed {
             if let Some(session) = self.sessions.of_pane(key, *pane) {
-                if session.standing != Standing::Published {
+                if session.publicity != Publicity::Published {
                     windows.insert((session.span, key));
                 }
             } else if let Some(assigner) = self.windowing.assigner() {
@@ -94,7 +94,8 @@ impl OwnedWindows {
             let due: Vec<Due> = due.collect::<Result<_, StepError>>()?;
             fired.add(self.publish(&due, false, contents, store, results, outbox)?);
             for due in &due {
-                self.sessions.publish(&due.key, due.window, Standing::Shown);
+                self.sessions
+                    .publish(&due.key, due.window, Publicity::Shown);
             }
         }
         Ok(fired)

@@ -9,10 +9,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::WorkerError;
+use super::board::Board;
 use super::claiming::Claim;
 use super::contents::Contents;
 use super::early::Early;
+use super::ending::Ends;
 use super::gather::Gatherer;
+use super::pacing::Pacing;
 use super::part::{Outcome, Part};
 use super::partials::{PARTIALS, Partials};
 use super::progress::{Counts, Progress, Status};
@@ -30,7 +33,7 @@ use crate::pipeline::plan::OutputPlan;
 use crate::plugin::PluginEngine;
 use crate::state::{Stage, Stages, Store, StoreError};
 use crate::time::{Clock, Timestamp};
-use crate::window::{Key, Owner, Pane};
+use crate::window::{Horizon, Key, Owner, Pane, Silence};
 
 /// How many rows go through the steps at once: enough to spread the cost of a call, few enough for the cache.
 const BATCH_ROWS: usize = 1_024;
@@ -80,6 +83,10 @@ pub(super) struct Around<'a, L: Log, C: Clock> {
     pub(super) progress: &'a Progress,
     /// Who the worker is in its group.
     pub(super) member: &'a str,
+    /// What the workers of the process tell each other.
+    pub(super) board: &'a Board,
+    /// Where the run ends, if it does.
+    pub(super) ends: Option<Arc<Ends>>,
 }
 
 pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
@@ -108,6 +115,7 @@ pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
     /// Early results that are to come.
     pub(super) early: Early,
     pub(super) committed_at: Duration,
+    pub(super) pacing: Pacing<L::Reader>,
     fetched: Fetched,
     decoded: Decoded,
 }
@@ -157,6 +165,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             unfired: false,
             early: Early::new(around.clock.monotonic()),
             committed_at: around.clock.monotonic(),
+            pacing: Pacing::new(&config.source, around.ends.clone()),
             fetched: Fetched::new(),
             decoded: Decoded::new(),
             around,
@@ -179,7 +188,8 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         self.commit().map(drop)
     }
 
-    /// One turn: goes on with tasks that are being taken over, polls, does what came, and commits if that is due.
+    /// One turn: goes on with tasks that are being taken over, polls, does what came and what time asks for, and commits if that is
+    /// due.
     ///
     /// # Errors
     /// See [`LaneEnd`].
@@ -204,6 +214,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
                 self.roll_back()?;
             }
         }
+        self.pace()?;
         if self.commit_is_due() {
             self.commit()?;
         }
@@ -248,6 +259,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             self.around.progress.forget_position(at);
         }
         self.forget_unsent();
+        self.pacing.give_up(partitions);
         self.session.release(partitions)?;
         Ok(())
     }
@@ -262,8 +274,11 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         } = self.around;
         (self.steps, self.contents) = functions(pipeline, engine)?;
         let disorder = pipeline.config().source.allowed_disorder;
+        let now = self.around.clock.monotonic();
+        self.pacing.roll_back();
         for task in self.tasks.values_mut() {
             task.roll_back(disorder);
+            task.silence = Silence::since(now);
             if let Some(windows) = &mut task.windows {
                 windows.reload(&*self.store)?;
             }
@@ -281,7 +296,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             .map(|task| (task.at.clone(), task.next))
             .collect();
         self.session.seek(&seeks)?;
-        self.committed_at = self.around.clock.monotonic();
+        self.committed_at = now;
         Ok(())
     }
 
@@ -308,8 +323,9 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
 
     fn process_batches(&mut self, fetched: &Fetched) -> Result<(), LaneEnd> {
         for batch in fetched.batches() {
-            for start in (0..batch.len()).step_by(BATCH_ROWS) {
-                let end = (start + BATCH_ROWS).min(batch.len());
+            let len = self.within_run(batch);
+            for start in (0..len).step_by(BATCH_ROWS) {
+                let end = (start + BATCH_ROWS).min(len);
                 let goes_on = self.process_part(batch, start, end)?
                     && self.fire(batch.partition())?
                     && (!self.is_full() || self.commit()?);
@@ -320,6 +336,20 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             }
         }
         Ok(())
+    }
+
+    /// How many records of a batch belong to the run. Where none does, all that do have been read.
+    fn within_run(&mut self, batch: &RecordBatch) -> usize {
+        let task = self.tasks.get_mut(batch.partition());
+        let source = task.filter(|task| task.stage == Stage::Source);
+        let (Some(task), Some(ends)) = (source, self.pacing.ends()) else {
+            return batch.len();
+        };
+        let len = ends.within(batch);
+        if len == 0 && !batch.is_empty() {
+            task.next = task.next.max(ends.of(&task.at));
+        }
+        len
     }
 
     /// Takes the records `start..end` of a batch as far as windows or the outbox.
@@ -344,6 +374,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
                 ),
             }));
         }
+        let max_future = self.around.pipeline.config().source.max_future;
         let mut part = Part {
             pipeline: self.around.pipeline,
             writing: &self.writing,
@@ -355,6 +386,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             decoder: &mut self.decoder,
             decoded: &mut self.decoded,
             outbox: &mut self.outbox,
+            horizon: max_future.map(|most| Horizon::new(self.around.clock.now(), most)),
         };
         let outcome: Result<Outcome, StepError> = match task.stage {
             Stage::Source => part.process(task, start, end),
@@ -366,6 +398,9 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         task.next = batch.offset(end - 1).next();
         self.around.progress.set_position(at, task.next);
         self.uncommitted += end - start;
+        if task.stage == Stage::Source {
+            task.silence = Silence::since(self.around.clock.monotonic());
+        }
         let at = at.clone();
         self.fire_counted(&at, outcome.full)?;
         Ok(true)
@@ -381,7 +416,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
     }
 
     /// How far event time has come, for whoever watches: where windows fire, and where rows are read.
-    fn show_watermarks(&self) {
+    pub(super) fn show_watermarks(&self) {
         let read = |task: &Task| (task.stage == Stage::Source).then(|| task.watermark.at());
         let read = self.tasks.values().filter_map(read).min();
         let fires = |task: &Task| {

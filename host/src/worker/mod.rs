@@ -6,6 +6,7 @@
 //! - `claiming`, with `claim` (decisions) and `restore`: how a task is taken over.
 //! - `task`: one stage on one partition: its position, its watermark, its windows, and what it commits.
 //! - `part`: some records on their way through all stages, decoding first.
+//! - `judging`: time: rows from the far future, and the watermark that each row is judged by.
 //! - `steps`: filters and maps.
 //! - `gather`, by the rules of `windowing`: the pane and key of each row, and rows that come too late.
 //! - `contents`: what is at hand of panes, in the guest or as rows; `cold`: of what the store has more.
@@ -14,29 +15,35 @@
 //!   results before the end.
 //! - `pieces`, `results`: what there is of a window and key, and what is published of it.
 //! - `partials`: the first of two stages, which sends on what it accumulates.
+//! - `pacing`, with `closing` and `ending`: silent partitions, partitions that are far ahead, and runs that have an end.
 //! - `write`: results, dead letters and late rows as records.
 //! - `committing`, with `commit` (the protocol): one transaction for all of it, and the store after it.
-//! - [`Progress`]: what is counted on the way; [`Team`]: the workers of one process.
+//! - [`Progress`]: what is counted on the way; [`Team`]: the workers of one process; `board`: what these tell each other.
 //!
 //! # What is committed, and what a restart does
 //! Results, dead letters, late rows, changes of state, partials, and offsets with watermarks are committed in one transaction; the
 //! local store follows it. A restart reads the offsets, brings the store up to the changelog, and goes on with the next row. `commit`
 //! and `claim` tell what a crash at each point leaves.
 
+mod board;
 mod claim;
 mod claiming;
+mod closing;
 mod cold;
 mod commit;
 mod committing;
 mod contents;
 mod early;
+mod ending;
 mod entries;
 mod error;
 mod firing;
 mod gather;
+mod judging;
 mod lane;
 mod layout;
 mod owned;
+mod pacing;
 mod part;
 mod partials;
 mod pending;

@@ -3,6 +3,7 @@
 use super::WorkerError;
 use super::contents::Contents;
 use super::gather::{Destination, Gathered, Gatherer};
+use super::judging::{judge, tell_unread};
 use super::partials::{PARTIALS, Partials};
 use super::progress::Counts;
 use super::steps::{Flow, Rejected, RowSteps, StepError};
@@ -15,7 +16,7 @@ use crate::pipeline::plan::OutputPlan;
 use crate::rows::{FieldType, RowJson};
 use crate::state::{ExchangeReader, Exchanged};
 use crate::time::Timestamp;
-use crate::window::{Key, Pane, Window};
+use crate::window::{Horizon, Key, Pane, Window};
 
 /// Some records and what they go through.
 pub(super) struct Part<'a> {
@@ -29,6 +30,8 @@ pub(super) struct Part<'a> {
     pub(super) decoder: &'a mut Decoder,
     pub(super) decoded: &'a mut Decoded,
     pub(super) outbox: &'a mut Outbox,
+    /// How far in the future records may lie, if that is limited.
+    pub(super) horizon: Option<Horizon>,
 }
 
 /// What came of some records.
@@ -62,11 +65,8 @@ impl Part<'_> {
                 reason: failure.reason,
             })
             .collect();
-        let watermarks = decoded
-            .event_times
-            .iter()
-            .map(|time| task.watermark.observe(*time))
-            .collect();
+        let unread_watermarks = tell_unread(batch, &decoded.unread_watermarks);
+        let watermarks = judge(decoded, &mut task.watermark, self.horizon, &mut rejected)?;
         let flow = Flow {
             batch,
             rows: std::mem::take(&mut decoded.rows),
@@ -132,6 +132,7 @@ impl Part<'_> {
                 dead_letters: rejected.len(),
                 late: gathered.late.len(),
                 behind: gathered.behind,
+                unread_watermarks,
                 results,
                 ..Counts::default()
             },
@@ -155,7 +156,7 @@ impl Part<'_> {
         };
         let mut partials: Vec<(Pane, &[u8], &[u8])> = Vec::new();
         let mut whole: Vec<(Pane, &[u8], Vec<u8>)> = Vec::new();
-        let mut watermarks = Vec::new();
+        let mut told = Vec::new();
         for row in start..end {
             let offset = self.batch.offset(row);
             let damaged = |error| WorkerError::Committed {
@@ -180,7 +181,8 @@ impl Part<'_> {
                         whole.extend(bytes.map_err(damaged)?.map(|bytes| (pane, key, bytes)));
                     }
                     Exchanged::Held(source, row) => windows.held.add(source, row),
-                    Exchanged::Watermark(at, to) => watermarks.push((at, to)),
+                    Exchanged::Watermark(at, to) => told.push((at, Some(to))),
+                    Exchanged::Ended(at) => told.push((at, None)),
                 }
             }
         }
@@ -190,8 +192,11 @@ impl Part<'_> {
         partials.extend(whole);
         // Before the watermarks: partials of a commit stand before the watermarks that they were made under.
         let refused = windows.merge(&partials, contents)?;
-        for (at, to) in watermarks {
-            windows.watermarks.advance(&at, to);
+        for (at, to) in told {
+            match to {
+                Some(to) => windows.watermarks.advance(&at, to),
+                None => windows.watermarks.end(&at),
+            }
         }
         if refused > 0 {
             tracing::warn!(

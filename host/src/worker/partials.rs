@@ -36,6 +36,8 @@ pub(super) struct Partials {
     pub(super) counters: Counters,
     /// Rows that may be late, each with the number of its source partition.
     held: Vec<(u32, HeldRow)>,
+    /// The next commit says of all that have ended that they have.
+    says_again: bool,
 }
 
 impl Partials {
@@ -55,6 +57,7 @@ impl Partials {
             sessions: Sessions::new(),
             counters: Counters::default(),
             held: Vec::new(),
+            says_again: false,
         }
     }
 
@@ -63,8 +66,18 @@ impl Partials {
         self.held.push((source, row));
     }
 
-    /// Stages what has come into the slots `dirty` since the last commit, and the watermarks that have moved. `sender` is a
-    /// number that no other worker sends under.
+    /// Lets the next commit say of all partitions that have ended that they have.
+    pub(super) fn say_again(&mut self) {
+        self.says_again = true;
+    }
+
+    /// Whether there is that to say.
+    pub(super) fn says_again(&self) -> bool {
+        self.says_again
+    }
+
+    /// Stages what has come into the slots `dirty` since the last commit, and the watermarks that have moved, each with whether its
+    /// partition has ended. `sender` is a number that no other worker sends under.
     ///
     /// # Errors
     /// If the function failed.
@@ -72,7 +85,7 @@ impl Partials {
         &mut self,
         dirty: &[Slot],
         sender: u32,
-        watermarks: impl Iterator<Item = (&'a TopicPartition, Timestamp)>,
+        watermarks: impl Iterator<Item = (&'a TopicPartition, Timestamp, bool)>,
         contents: &mut Contents,
         outbox: &mut Outbox,
         now: Timestamp,
@@ -104,16 +117,25 @@ impl Partials {
                 .or_insert_with(|| ExchangeWriter::new(self.most));
             writer.held(source, &row);
         }
-        for (at, watermark) in watermarks {
-            if watermark == Timestamp::MIN || self.sent.get(at) == Some(&watermark) {
+        let says_again = std::mem::take(&mut self.says_again);
+        for (at, watermark, has_ended) in watermarks {
+            let is_told = watermark == Timestamp::MIN || self.sent.get(at) == Some(&watermark);
+            if is_told && !(has_ended && says_again) {
                 continue;
             }
-            self.sent.insert(at.clone(), watermark);
             for to in 0..self.partitions {
                 let writer = writers
                     .entry(to)
                     .or_insert_with(|| ExchangeWriter::new(self.most));
-                writer.watermark(at, watermark);
+                if !is_told {
+                    writer.watermark(at, watermark);
+                }
+                if has_ended {
+                    writer.ended(at);
+                }
+            }
+            if !is_told {
+                self.sent.insert(at.clone(), watermark);
             }
         }
         for (to, writer) in writers {

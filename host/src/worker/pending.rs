@@ -11,7 +11,7 @@ use super::steps::StepError;
 use crate::log::Outbox;
 use crate::state::Store;
 use crate::time::Timestamp;
-use crate::window::{Key, Pane, Sessions, Slot, Standing, Window};
+use crate::window::{Key, Pane, Publicity, Sessions, Slot, Window};
 
 impl OwnedWindows {
     /// What has waited in a pane becomes part of the pane of all other rows, for some keys. Windows that have been published and
@@ -149,7 +149,7 @@ impl OwnedWindows {
         // A session that was published and has not grown is published again.
         let spans = joined.iter().filter_map(|(to, _)| {
             let session = self.sessions.of_pane(key, *to)?;
-            (session.standing == Standing::Published).then_some(session.span)
+            (session.publicity == Publicity::Published).then_some(session.span)
         });
         let spans: BTreeSet<Window> = spans.collect();
         for span in spans {

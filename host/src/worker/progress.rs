@@ -42,6 +42,7 @@ pub(super) struct Counts {
     pub(super) early: usize,
     pub(super) retractions: usize,
     pub(super) late_partials: usize,
+    pub(super) unread_watermarks: usize,
     pub(super) results: usize,
     pub(super) windows_fired: usize,
 }
@@ -65,6 +66,7 @@ impl Counts {
         self.early += more.early;
         self.retractions += more.retractions;
         self.late_partials += more.late_partials;
+        self.unread_watermarks += more.unread_watermarks;
         self.results += more.results;
         self.windows_fired += more.windows_fired;
     }
@@ -82,6 +84,7 @@ pub struct Progress {
     pub(super) early: AtomicU64,
     pub(super) retractions: AtomicU64,
     pub(super) late_partials: AtomicU64,
+    pub(super) unread_watermarks: AtomicU64,
     pub(super) results: AtomicU64,
     pub(super) windows_fired: AtomicU64,
     pub(super) commits: AtomicU64,
@@ -111,6 +114,8 @@ pub struct Snapshot {
     pub retractions: u64,
     /// Partials that came for windows that had fired.
     pub late_partials: u64,
+    /// Records whose watermark could not be read, and did not move their partition's.
+    pub unread_watermarks: u64,
     /// Result records written.
     pub results: u64,
     /// Windows fired, each key counted.
@@ -160,6 +165,7 @@ impl Progress {
             early: read(&self.early),
             retractions: read(&self.retractions),
             late_partials: read(&self.late_partials),
+            unread_watermarks: read(&self.unread_watermarks),
             results: read(&self.results),
             windows_fired: read(&self.windows_fired),
             commits: read(&self.commits),
@@ -190,6 +196,7 @@ impl Progress {
         add(&self.early, counts.early);
         add(&self.retractions, counts.retractions);
         add(&self.late_partials, counts.late_partials);
+        add(&self.unread_watermarks, counts.unread_watermarks);
         add(&self.results, counts.results);
         add(&self.windows_fired, counts.windows_fired);
         add(&self.commits, 1);
@@ -213,6 +220,7 @@ impl Progress {
                 (&all.early, &one.early),
                 (&all.retractions, &one.retractions),
                 (&all.late_partials, &one.late_partials),
+                (&all.unread_watermarks, &one.unread_watermarks),
                 (&all.results, &one.results),
                 (&all.windows_fired, &one.windows_fired),
                 (&all.commits, &one.commits),

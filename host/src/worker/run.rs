@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::WorkerError;
+use super::board::Board;
 use super::lane::{Around, Lane, LaneEnd};
 use super::progress::{Progress, Status};
 use crate::log::Log;
@@ -61,10 +62,11 @@ pub struct Worker<'a, L: Log, C: Clock, S: Stores> {
     identity: Identity,
     progress: Arc<Progress>,
     stop: Arc<AtomicBool>,
+    board: Arc<Board>,
 }
 
 impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
-    /// A worker that runs until `stop` is set.
+    /// A worker that runs until `stop` is set, the only one of its process.
     #[expect(
         clippy::too_many_arguments,
         reason = "a worker is given its whole world"
@@ -88,10 +90,18 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
             identity,
             progress,
             stop,
+            board: Arc::new(Board::new(1, false)),
         }
     }
 
-    /// Runs the pipeline. Returns after it was told to stop and has committed. Blocks its thread.
+    /// The same beside others of its process. Where their run has an end it returns when all have come to it.
+    #[must_use]
+    pub(super) fn beside(mut self, board: Arc<Board>) -> Self {
+        self.board = board;
+        self
+    }
+
+    /// Runs the pipeline. Returns after it was told to stop, or the run has come to its end, and has committed. Blocks its thread.
     ///
     /// # Errors
     /// See [`WorkerError`].
@@ -150,6 +160,9 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
     fn attempt(&self, worked: &mut bool) -> Result<(), LaneEnd> {
         let mut store = self.stores.open()?;
         topics::ensure(self.pipeline.config(), &self.log)?;
+        let ends = self
+            .board
+            .ends(&self.log, &self.pipeline.config().source.topics)?;
         let around = Around {
             pipeline: self.pipeline,
             engine: self.engine,
@@ -157,10 +170,13 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
             clock: &self.clock,
             progress: &self.progress,
             member: &self.identity.member,
+            board: &self.board,
+            ends,
         };
         let mut lane = Lane::join(&around, &mut store)?;
-        let result = lane.run(|| self.stopped());
+        let result = lane.run(|| self.stopped() || self.board.is_over());
         *worked = lane.has_worked();
+        self.board.leave(&self.identity.member);
         result
     }
 

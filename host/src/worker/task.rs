@@ -9,7 +9,7 @@ use super::owned::OwnedWindows;
 use crate::log::{GroupOffset, Offset, TopicPartition};
 use crate::state::{Mark, Origin, Pieces, Shape, Stage};
 use crate::time::Timestamp;
-use crate::window::PartitionWatermark;
+use crate::window::{PartitionWatermark, Silence};
 
 /// How far a task has read, and how far event time has come there.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -18,6 +18,8 @@ pub(super) struct Point {
     pub(super) next: Offset,
     /// The watermark of a source partition; of a final task that its state has.
     pub(super) watermark: Timestamp,
+    /// The highest event time of a source partition.
+    pub(super) highest: Timestamp,
 }
 
 /// A task that runs.
@@ -37,6 +39,10 @@ pub(super) struct Task {
     /// Partials of which only some pieces have come.
     pub(super) pieces: Pieces,
     pub(super) origin: Option<Origin>,
+    /// How long its partition has brought nothing.
+    pub(super) silence: Silence,
+    /// The run ends with what has been read, here and in all partitions of the process.
+    pub(super) is_over: bool,
 }
 
 impl Task {
@@ -49,6 +55,7 @@ impl Task {
         Point {
             next: self.next,
             watermark,
+            highest: self.watermark.highest(),
         }
     }
 
@@ -59,9 +66,14 @@ impl Task {
 
     /// What is committed for it when it has come as far as this.
     pub(super) fn offset(&self, shape: &Shape) -> GroupOffset {
-        let Point { next, watermark } = self.point();
+        let Point {
+            next,
+            watermark,
+            highest,
+        } = self.point();
         let mark = Mark {
             watermark,
+            highest,
             shape: shape.clone(),
             state: self.origin.clone(),
         };
@@ -81,7 +93,11 @@ impl Task {
     /// Goes back to what is committed; its windows go back by themselves.
     pub(super) fn roll_back(&mut self, disorder: Duration) {
         self.next = self.committed.next;
-        self.watermark = PartitionWatermark::resumed(disorder, self.committed.watermark);
+        let Point {
+            watermark, highest, ..
+        } = self.committed;
+        self.watermark = PartitionWatermark::resumed(disorder, watermark, highest);
         self.pieces = Pieces::new();
+        self.is_over = false;
     }
 }

@@ -1,10 +1,11 @@
-//! The workers of one process: as many threads as asked for, which share nothing but the order to stop.
+//! The workers of one process: as many threads as asked for, which share the order to stop and a board of what each has read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::WorkerError;
+use super::board::Board;
 use super::progress::{Progress, Snapshot};
 use super::run::{Identity, Worker};
 use super::stores::WorkerFolder;
@@ -18,6 +19,7 @@ use crate::time::Clock;
 pub struct Team {
     workers: Vec<Arc<Progress>>,
     stop: Arc<AtomicBool>,
+    board: Arc<Board>,
 }
 
 impl Team {
@@ -27,7 +29,20 @@ impl Team {
         Self {
             workers: std::iter::repeat_with(progress).take(workers).collect(),
             stop,
+            board: Arc::new(Board::new(workers, false)),
         }
+    }
+
+    /// The same, which ends when it has read all that the source held at the start, and closed all windows.
+    #[must_use]
+    pub fn until_end(mut self) -> Self {
+        self.board = Arc::new(Board::new(self.workers.len(), true));
+        self
+    }
+
+    /// Whether it has come to the end of its run.
+    pub fn has_ended(&self) -> bool {
+        self.board.is_over()
     }
 
     /// What all of them have counted together.
@@ -35,7 +50,8 @@ impl Team {
         Progress::together(&self.workers)
     }
 
-    /// Runs the pipeline with the state that is in `folder`. Returns when all workers have ended: after they were told to stop, or
+    /// Runs the pipeline with the state that is in `folder`. Returns when all workers have ended: after they were told to stop, have
+    /// come to the end of the run, or
     /// after one has failed, which stops the others. While the log or the disk is away they try again, for ever or for
     /// `give_up_after`. Blocks its thread.
     ///
@@ -67,7 +83,8 @@ impl Team {
                         },
                         Arc::clone(progress),
                         Arc::clone(&self.stop),
-                    );
+                    )
+                    .beside(Arc::clone(&self.board));
                     scope.spawn(move || {
                         let result = worker.run();
                         if result.is_err() {

@@ -14,7 +14,7 @@ use super::windowing::{Kind, TOTAL};
 use crate::log::Outbox;
 use crate::state::Store;
 use crate::time::Timestamp;
-use crate::window::{Key, Pane, Standing, Window};
+use crate::window::{Key, Pane, Publicity, Window};
 
 /// Something that happens to all keys of some panes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -56,7 +56,8 @@ impl OwnedWindows {
             Some(firing) => firing,
             None => {
                 let lowest = self.watermarks.lowest();
-                let Some(event) = self.next_event(contents).filter(|(at, _)| *at <= lowest) else {
+                let until = self.due_until();
+                let Some(event) = self.next_event(contents).filter(|(at, _)| *at <= until) else {
                     self.fired = self.fired.max(lowest);
                     return Ok(None);
                 };
@@ -75,7 +76,7 @@ impl OwnedWindows {
                 fired.add(self.publish(&due, true, contents, store, results, outbox)?);
                 for due in &due {
                     self.sessions
-                        .publish(&due.key, due.window, Standing::Published);
+                        .publish(&due.key, due.window, Publicity::Published);
                     if self.windowing.ends_when_fired() {
                         self.close_session(due, contents, results, outbox)?;
                     }
@@ -119,6 +120,16 @@ impl OwnedWindows {
         Ok(Some(fired))
     }
 
+    /// Up to when everything is due.
+    fn due_until(&self) -> Timestamp {
+        match (self.watermarks.have_ended(), self.windowing.has_sessions()) {
+            (false, _) => self.watermarks.lowest(),
+            // Nothing more comes: rows that wait for the very end need not, nor sessions whose rows have long gaps of their own.
+            (true, false) => Timestamp(self.watermarks.lowest().0.saturating_add(1)),
+            (true, true) => Timestamp::MAX,
+        }
+    }
+
     /// Everything before an event has happened: a window without contents had none to show when it was due.
     fn pass(&mut self, at: Timestamp, event: Event) {
         let before = match event {
@@ -155,6 +166,8 @@ impl OwnedWindows {
                 self.next_close(contents),
             )
         };
+        // What is kept for rows that come late is kept for the next run too, when nothing more comes in this one.
+        let close = close.filter(|(at, _)| *at <= self.watermarks.lowest());
         // Of equal instants the first one.
         let events = pending.into_iter().chain(fire).chain(close);
         events.min_by_key(|(at, _)| *at)
@@ -332,8 +345,8 @@ impl OwnedWindows {
             self.cold.first_pending(),
         ];
         let waiting = waiting.into_iter().flatten().map(|pane| pane.since).min();
-        let lowest = self.watermarks.lowest();
-        let is_due = |end: Timestamp| end <= lowest && waiting.is_none_or(|since| end < since);
+        let until = self.due_until();
+        let is_due = |end: Timestamp| end <= until && waiting.is_none_or(|since| end < since);
         let due = self.sessions.due().take_while(|(span, _)| is_due(span.end));
         self.sessions_due(due.take(AT_ONCE), contents, store)
     }

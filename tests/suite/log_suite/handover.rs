@@ -7,8 +7,8 @@ use millstream::log::{
 };
 
 use super::support::{
-    at, group_offset, join_alone, membership, new_topic, outbox, poll, poll_once, poll_records,
-    unique, until, write_numbers,
+    Read, at, group_offset, join_alone, membership, new_topic, outbox, poll, poll_once,
+    poll_records, unique, until, write_numbers,
 };
 
 /// Polls until something other than records comes.
@@ -154,4 +154,85 @@ pub(crate) fn what_is_kept_is_read_on_without_a_gap_while_others_move<L: Log>(lo
     });
     let offsets = read.iter().filter(|record| record.partition == kept);
     assert!(offsets.map(|record| record.offset.0).eq(0..100));
+}
+
+/// Polls a few times, more than enough for records that are there to come.
+fn poll_some(session: &mut impl Session) -> Vec<Read> {
+    let mut read = Vec::new();
+    for _ in 0..5 {
+        assert_eq!(poll_once(session, &mut read), Polled::Records);
+    }
+    read
+}
+
+pub(crate) fn what_is_paused_brings_nothing_until_it_is_resumed<L: Log>(log: &L) {
+    let topic = new_topic(log, 2);
+    let [first, second] = [0, 1].map(|partition| at(&topic, partition));
+    write_numbers(log, &topic, 0, 5);
+    let member = membership(&unique("group"), 0, &[&topic]);
+    let mut session = join_alone(log, &member, 2);
+    poll_records(&mut session, 5);
+    session.pause(std::slice::from_ref(&first)).unwrap();
+    write_numbers(log, &topic, 0, 5);
+    write_numbers(log, &topic, 1, 5);
+    let read = poll_records(&mut session, 5);
+    assert!(read.iter().all(|record| record.partition == 1), "{read:?}");
+    assert_eq!(poll_some(&mut session), []);
+    session.seek(&[(first.clone(), Offset(1))]).unwrap();
+    assert_eq!(poll_some(&mut session), [], "a seek does not resume it");
+
+    session.resume(&[(first.clone(), Offset(3))]).unwrap();
+    let read = poll_records(&mut session, 7);
+    let texts: Vec<_> = read.iter().map(Read::text).collect();
+    assert_eq!(texts, ["3", "4", "0", "1", "2", "3", "4"]);
+
+    // What had been fetched already is dropped, and fetched again.
+    write_numbers(log, &topic, 0, 5_000);
+    write_numbers(log, &topic, 1, 5_000);
+    poll_records(&mut session, 1);
+    let both = [first.clone(), second.clone()];
+    session.pause(&both).unwrap();
+    assert_eq!(poll_some(&mut session), []);
+    session
+        .resume(&[(first, Offset(10)), (second, Offset(5))])
+        .unwrap();
+    let read = poll_records(&mut session, 10_000);
+    for partition in 0..2 {
+        let numbers = read.iter().filter(|record| record.partition == partition);
+        let expected = (0..5_000).map(|number| number.to_string());
+        assert!(numbers.map(Read::text).eq(expected));
+    }
+
+    let elsewhere = at(&topic, 7);
+    let refused = session.pause(std::slice::from_ref(&elsewhere));
+    assert!(matches!(refused, Err(LogError::Refused(_))), "{refused:?}");
+    let refused = session.resume(&[(elsewhere, Offset(0))]);
+    assert!(matches!(refused, Err(LogError::Refused(_))), "{refused:?}");
+}
+
+pub(crate) fn a_partition_that_was_given_up_while_paused_comes_back_unpaused<L: Log>(log: &L) {
+    let topic = new_topic(log, 2);
+    let both = [0, 1].map(|partition| at(&topic, partition));
+    let group = unique("group");
+    let mut elder = join_alone(log, &membership(&group, 0, &[&topic]), 2);
+    elder.pause(&both).unwrap();
+    let mut younger = log.join(&membership(&group, 1, &[&topic])).unwrap();
+    until("a partition for the younger", || {
+        poll(&mut elder, &mut Vec::new());
+        poll(&mut younger, &mut Vec::new());
+        younger.assignment().len() == 1
+    });
+    drop(younger);
+    until("the partition to come back", || {
+        poll(&mut elder, &mut Vec::new());
+        elder.assignment().len() == 2
+    });
+    write_numbers(log, &topic, 0, 5);
+    write_numbers(log, &topic, 1, 5);
+    // Only the one that it kept is still paused.
+    let read = poll_records(&mut elder, 5);
+    let kept = at(&topic, 1 - read[0].partition);
+    assert!(read.iter().all(|record| record.partition != kept.partition));
+    elder.resume(&[(kept, Offset(0))]).unwrap();
+    assert_eq!(poll_records(&mut elder, 5).len(), 5);
 }

@@ -61,6 +61,8 @@ macro_rules! log_suite {
             steps_out_of_their_order_are_refused,
             a_partition_changes_hands_only_after_its_release,
             what_is_kept_is_read_on_without_a_gap_while_others_move,
+            what_is_paused_brings_nothing_until_it_is_resumed,
+            a_partition_that_was_given_up_while_paused_comes_back_unpaused,
         }
         log_suite! { $with_log, outside:
             a_group_tells_from_outside_where_it_stands,

@@ -234,3 +234,74 @@ fn only_the_records_in_the_range_are_decoded_and_nothing_stays_from_before() {
     decoder.decode(&batch, 5..5, &mut out);
     assert!(out.source.is_empty() && out.failures.is_empty() && out.rows.columns[0].is_empty());
 }
+
+/// The watermarks that records carry, and why those could not be read of which that is so.
+fn marks(unit: TimeUnit, values: &[&str]) -> (Vec<Option<i64>>, Vec<(u32, String)>) {
+    let decoder = Decoder::new(Format::Json, EventTime::Record, vec![]).unwrap();
+    let mut decoder = decoder
+        .with_watermarks("meta.low".to_owned(), unit)
+        .unwrap();
+    let decoded = decode(
+        &mut decoder,
+        &batch(values.iter().map(|text| Some(text.as_bytes()))),
+    );
+    let unread = decoded.unread_watermarks.into_iter();
+    let marks = decoded.watermarks.into_iter();
+    (
+        marks.map(|mark| mark.map(|at| at.0)).collect(),
+        unread
+            .map(|failure| (failure.row, failure.reason))
+            .collect(),
+    )
+}
+
+#[test]
+fn a_watermark_is_read_where_there_is_one_and_spoils_no_record() {
+    let (read, unread) = marks(
+        TimeUnit::Millis,
+        &[
+            r#"{"meta":{"low":7}}"#,
+            "{}",
+            r#"{"meta":{"low":null}}"#,
+            r#"{"meta":3}"#,
+            r#"{"meta":{"low":"soon"}}"#,
+            "not json",
+            r#"{"meta":{"low":-7}}"#,
+        ],
+    );
+    assert_eq!(read, [Some(7), None, None, None, None, Some(-7)]);
+    let [(4, reason)] = &unread[..] else {
+        panic!("{unread:?}");
+    };
+    assert!(
+        reason.contains("meta.low") && reason.contains("the watermark as"),
+        "{reason}"
+    );
+
+    let (read, unread) = marks(
+        TimeUnit::Seconds,
+        &[r#"{"meta":{"low":1.5}}"#, r#"{"meta":{"low":null}}"#],
+    );
+    assert_eq!((read, unread), (vec![Some(1_500), None], vec![]));
+    let (read, _) = marks(
+        TimeUnit::Rfc3339,
+        &[r#"{"meta":{"low":"1970-01-01T00:00:01Z"}}"#],
+    );
+    assert_eq!(read, [Some(1_000)]);
+}
+
+#[test]
+fn watermarks_are_read_from_fields_of_json_alone() {
+    for (format, path) in [
+        (Format::Json, "$timestamp"),
+        (Format::AccessLog, "time"),
+        (Format::Raw, "low"),
+    ] {
+        let decoder = Decoder::new(format, EventTime::Record, vec![]).unwrap();
+        let error = decoder.with_watermarks(path.to_owned(), TimeUnit::Millis);
+        assert_eq!(
+            error.unwrap_err().to_string(),
+            format!("watermarks cannot be read from {path}; name a field of json records")
+        );
+    }
+}

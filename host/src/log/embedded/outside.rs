@@ -25,6 +25,7 @@ impl EmbeddedReader {
             at: at.clone(),
             id,
             next: Offset(0),
+            is_paused: false,
         }]);
         positions.seek(at, from)?;
         Ok(Self {
@@ -45,6 +46,7 @@ impl EmbeddedReader {
             at: TopicPartition::new(Arc::clone(&name), partition),
             id: found.partition_id(partition),
             next: Offset(0),
+            is_paused: false,
         };
         let mut positions = Positions::new((0..found.partitions()).map(start).collect());
         for (partition, offset) in from {

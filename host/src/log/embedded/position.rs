@@ -12,6 +12,8 @@ pub(super) struct Position {
     pub(super) id: PartitionId,
     /// The offset to read next.
     pub(super) next: Offset,
+    /// It is not read for the time being.
+    pub(super) is_paused: bool,
 }
 
 /// The positions in all partitions that are read, sorted by partition.
@@ -58,13 +60,31 @@ impl Positions {
         }
     }
 
+    /// Stops or goes on reading a partition.
+    ///
+    /// # Errors
+    /// If the partition is not among them.
+    pub(super) fn pause(&mut self, at: &TopicPartition, is_paused: bool) -> Result<(), LogError> {
+        match self.0.binary_search_by(|p| p.at.cmp(at)) {
+            Ok(place) => {
+                self.0[place].is_paused = is_paused;
+                Ok(())
+            }
+            Err(_) => Err(LogError::Refused(format!(
+                "partition {at} is not read here: pause only those that are"
+            ))),
+        }
+    }
+
     pub(super) fn ends(&self, state: &State) -> Ends {
         Ends(self.0.iter().map(|p| end(state, p)).collect())
     }
 
-    /// Whether any partition has more.
+    /// Whether any partition that is read has more.
     pub(super) fn has_news(&self, state: &State) -> bool {
-        self.0.iter().any(|p| p.next < end(state, p))
+        self.0
+            .iter()
+            .any(|p| !p.is_paused && p.next < end(state, p))
     }
 
     /// The partitions that have no more.
@@ -73,7 +93,7 @@ impl Positions {
         read.map(|p| p.at.partition).collect()
     }
 
-    /// Appends to `into` what every partition has, up to its end and the limits of a poll, and moves on.
+    /// Appends to `into` what every partition that is not paused has, up to its end and the limits of a poll, and moves on.
     pub(super) fn read(
         &mut self,
         store: &Store,
@@ -87,7 +107,7 @@ impl Positions {
                 end: *end,
                 headers,
             };
-            if wanted.from < wanted.end {
+            if wanted.from < wanted.end && !position.is_paused {
                 let batch = into.batch_mut(&position.at.topic, position.at.partition);
                 store.read(position.id, wanted, batch)?;
                 position.next = batch.last_offset().map_or(position.next, Offset::next);

@@ -82,6 +82,11 @@ impl EmbeddedSession {
         }
     }
 
+    /// Whether a partition was begun and is to be released: it is not read any more, wherever it stands.
+    fn is_stopped(&self, at: &TopicPartition) -> bool {
+        self.begun.contains(at) && self.leaving.contains(at)
+    }
+
     /// Whether the group would take a commit of this session.
     fn check_right(&self, state: &State, offsets: &[GroupOffset]) -> Result<(), CommitError> {
         if state.is_fenced(self.id, &self.membership) {
@@ -166,6 +171,7 @@ impl Session for EmbeddedSession {
                     at: at.clone(),
                     id: self.shared.state().partition_id(at)?,
                     next: *offset,
+                    is_paused: false,
                 });
             }
             self.begun.insert(at.clone());
@@ -175,9 +181,27 @@ impl Session for EmbeddedSession {
 
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
         for (at, offset) in to {
-            // What is to be released is not read any more, wherever it stands.
-            if !(self.begun.contains(at) && self.leaving.contains(at)) {
+            if !self.is_stopped(at) {
                 self.positions.seek(at, *offset)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        for at in partitions {
+            if !self.is_stopped(at) {
+                self.positions.pause(at, true)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn resume(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        self.seek(from)?;
+        for (at, _) in from {
+            if !self.is_stopped(at) {
+                self.positions.pause(at, false)?;
             }
         }
         Ok(())

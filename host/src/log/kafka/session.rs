@@ -8,6 +8,7 @@
 //! timeout gets its partitions again without anybody else noticing, and two processes of one name don't live side by side for
 //! long: the group tells the elder that it is fenced.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
@@ -44,6 +45,8 @@ const FENCING_SHOWS: Duration = Duration::from_secs(3);
 pub struct KafkaSession {
     consumer: OpenConsumer,
     holdings: Holdings,
+    /// What is not fetched for the time being.
+    paused: BTreeSet<TopicPartition>,
     orphans: Orphans,
     commits: Commits,
 }
@@ -109,6 +112,7 @@ impl KafkaSession {
         Ok(Self {
             consumer: OpenConsumer::new(consumer),
             holdings: Holdings::default(),
+            paused: BTreeSet::new(),
             orphans: Orphans::new(log, membership),
             commits,
         })
@@ -126,6 +130,23 @@ impl KafkaSession {
             Some(why) => LogError::Fenced(why),
             None => log_error(error),
         }
+    }
+
+    /// Those of these partitions that are read and not about to be given up.
+    ///
+    /// # Errors
+    /// If one was never begun.
+    fn read_of<'a>(
+        &self,
+        partitions: impl Iterator<Item = &'a TopicPartition>,
+    ) -> Result<Vec<TopicPartition>, LogError> {
+        let mut read = Vec::new();
+        for at in partitions {
+            if self.holdings.is_read(at)? {
+                read.push(at.clone());
+            }
+        }
+        Ok(read)
     }
 
     /// Takes note of what the group has said.
@@ -276,16 +297,48 @@ impl Session for KafkaSession {
         }
     }
 
+    fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        let read = self.read_of(partitions.iter())?;
+        if read.is_empty() {
+            return Ok(());
+        }
+        self.consumer
+            .pause(&listed(&read))
+            .map_err(|error| log_error(&error))?;
+        self.paused.extend(read);
+        Ok(())
+    }
+
+    fn resume(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
+        let read = self.read_of(from.iter().map(|(at, _)| at))?;
+        if read.is_empty() {
+            return Ok(());
+        }
+        // librdkafka goes on behind what it handed out last, which is not always where its user stands.
+        self.seek(from)?;
+        self.consumer
+            .resume(&listed(&read))
+            .map_err(|error| log_error(&error))?;
+        self.paused.retain(|at| !read.contains(at));
+        Ok(())
+    }
+
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
         let Some(stopped) = self.holdings.release(partitions)? else {
             return Ok(());
         };
-        let mut list = TopicPartitionList::with_capacity(stopped.len());
-        for at in &stopped {
-            list.add_partition(&at.topic, at.partition);
+        // It would come back paused.
+        let paused: Vec<_> = stopped
+            .iter()
+            .filter_map(|at| self.paused.take(at))
+            .collect();
+        if !paused.is_empty()
+            && let Err(error) = self.consumer.resume(&listed(&paused))
+        {
+            tracing::debug!(%error, "giving up partitions that were paused");
         }
         self.consumer
-            .incremental_unassign(&list)
+            .incremental_unassign(&listed(&stopped))
             .map_err(|error| log_error(&error))
     }
 
@@ -321,6 +374,14 @@ impl Drop for KafkaSession {
             tracing::debug!(%error, "leaving");
         }
     }
+}
+
+fn listed(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for at in partitions {
+        list.add_partition(&at.topic, at.partition);
+    }
+    list
 }
 
 fn positions(from: &[(TopicPartition, Offset)]) -> Result<TopicPartitionList, LogError> {

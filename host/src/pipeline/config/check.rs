@@ -4,6 +4,7 @@
 //! leaves this module while there are findings.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use toml::Spanned;
 
@@ -19,7 +20,7 @@ use super::tables::{
     At, CommitTable, EventTimeValue, LateTable, LogTable, PipelineTable, SourceTable, StateTable,
 };
 use super::variables::Substituted;
-use super::written::{FieldPath, TopicName};
+use super::written::{FieldPath, PositiveDuration, TopicName, Written};
 use crate::decode::EventTime;
 use crate::pipeline::topics;
 
@@ -187,13 +188,31 @@ fn source(table: Spanned<SourceTable>, findings: &mut Vec<Finding>) -> Option<So
             unit: table.unit.0,
         },
     };
+    if let (Some(field), Some(_)) = (&table.watermark_field, &table.allowed_disorder) {
+        findings.push(
+            Finding::new(
+                field.span(),
+                "with a field that says how far time has come no disorder is allowed for",
+            )
+            .hint("leave out `allowed_disorder`, or `watermark_field`"),
+        );
+    }
+    let disorder = match (&table.watermark_field, table.allowed_disorder) {
+        (Some(_), _) => Duration::ZERO,
+        (None, None) => defaults::ALLOWED_DISORDER,
+        (None, Some(disorder)) => disorder.into_inner().0,
+    };
+    let positive = |value: Option<Written<PositiveDuration>>| value.map(|duration| duration.0.0);
     Some(SourceConfig {
         topics: topics.into_iter().map(name).collect(),
         format: table.format.map_or(defaults::FORMAT, |format| format.0),
         event_time,
-        allowed_disorder: table
-            .allowed_disorder
-            .map_or(defaults::ALLOWED_DISORDER, |disorder| disorder.0),
+        allowed_disorder: disorder,
+        watermark_field: table.watermark_field.map(|field| field.into_inner().0.0),
+        max_future: table.max_future.map(|future| future.0),
+        idle_after: positive(table.idle_after),
+        close_idle_after: positive(table.close_idle_after),
+        max_drift: positive(table.max_drift),
         start: table.start.map_or(defaults::START, |start| start.0),
     })
 }

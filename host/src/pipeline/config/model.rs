@@ -89,8 +89,18 @@ pub struct SourceConfig {
     pub format: Format,
     /// Where a row's event time comes from.
     pub event_time: EventTime,
-    /// How far a partition's watermark stays behind its highest event time. Whole milliseconds.
+    /// How far a partition's watermark stays behind its highest event time. Whole milliseconds; zero with a `watermark_field`.
     pub allowed_disorder: Duration,
+    /// The field that says how far time has come in a partition, written like the event time; event times say it if `None`.
+    pub watermark_field: Option<String>,
+    /// How far a record may be dated after the wall clock; any distance if `None`. Whole milliseconds, as those below.
+    pub max_future: Option<Duration>,
+    /// After how long a silence a partition follows the others; never if `None`.
+    pub idle_after: Option<Duration>,
+    /// After how long a silence of all partitions their windows are closed; never if `None`.
+    pub close_idle_after: Option<Duration>,
+    /// How far the watermark of a partition may be ahead of that of the slowest; any distance if `None`.
+    pub max_drift: Option<Duration>,
     /// Where a pipeline that has never committed begins.
     pub start: Start,
 }

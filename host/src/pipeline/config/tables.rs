@@ -64,7 +64,12 @@ pub(super) struct SourceTable {
     pub(super) topics: Option<Spanned<Vec<At<TopicName>>>>,
     pub(super) format: Option<Written<Format>>,
     pub(super) event_time: Option<EventTimeValue>,
-    pub(super) allowed_disorder: Option<Written<Duration>>,
+    pub(super) allowed_disorder: Option<At<Duration>>,
+    pub(super) watermark_field: Option<At<FieldPath>>,
+    pub(super) max_future: Option<Written<Duration>>,
+    pub(super) idle_after: Option<Written<PositiveDuration>>,
+    pub(super) close_idle_after: Option<Written<PositiveDuration>>,
+    pub(super) max_drift: Option<Written<PositiveDuration>>,
     pub(super) start: Option<Written<Start>>,
 }
 

@@ -68,6 +68,7 @@ fn read(values: &[Vec<u8>]) -> Result<BTreeMap<u32, Sent>, FormatError> {
                     sent.watermarks.push((at, watermark));
                     continue;
                 }
+                Exchanged::Ended(at) => panic!("{at} has not ended"),
                 Exchanged::Part {
                     pane,
                     key,
@@ -157,7 +158,7 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_make_reading_panic(bytes: Vec<u8>, kind in 0_u8..5) {
+    fn no_bytes_make_reading_panic(bytes: Vec<u8>, kind in 0_u8..9) {
         let value = [&[VERSION, kind], &bytes[..]].concat();
         prop_assert!(ExchangeReader::new(&value).count() <= value.len());
         prop_assert!(ExchangeReader::new(&bytes).count() <= bytes.len().max(1));
@@ -177,6 +178,24 @@ proptest! {
         prop_assert!(read.len() < whole.len() || cut == values[0].len());
         prop_assert_eq!(&read[..], &whole[..read.len()]);
     }
+}
+
+#[test]
+fn that_a_partition_has_ended_stands_after_its_watermark() {
+    let mut writer = ExchangeWriter::new(60);
+    writer.ended(&at(3));
+    writer.watermark(&at(3), Timestamp(7));
+    writer.part(pane(0), b"key", 3, &[1; 20]);
+    let mut told = Vec::new();
+    writer.finish(|value| {
+        let entries = ExchangeReader::new(value).map(Result::unwrap);
+        told.extend(entries.filter_map(|entry| match entry {
+            Exchanged::Watermark(at, to) => Some((at, Some(to))),
+            Exchanged::Ended(at) => Some((at, None)),
+            Exchanged::Held(..) | Exchanged::Part { .. } | Exchanged::Piece { .. } => None,
+        }));
+    });
+    assert_eq!(told, [(at(3), Some(Timestamp(7))), (at(3), None)]);
 }
 
 #[test]

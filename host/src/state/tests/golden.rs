@@ -14,7 +14,7 @@ use arrow_array::{
 use super::*;
 use crate::log::{Offset, TopicPartition};
 use crate::rows::{Field, FieldType, Rows, decode_rows, encode_rows};
-use crate::window::{Pane, Session, Standing, Window};
+use crate::window::{Pane, Publicity, Session, Window};
 
 fn read(name: &str) -> String {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/state");
@@ -147,7 +147,7 @@ fn entries_beside_the_parts() {
     let session = Session {
         span: MINUTE,
         panes: vec![MINUTE],
-        standing: Standing::Published,
+        publicity: Publicity::Published,
     };
     let counter = Counter {
         rows: 99,
@@ -255,6 +255,7 @@ fn records_of_the_repartition_topic() {
     writer.part(Pane::of(MINUTE), b"de", 3, b"partial");
     writer.part(Pane::of(MINUTE), b"", 3, &[7; 40]);
     writer.watermark(&clicks(3), MINUTE.end);
+    writer.ended(&clicks(3));
     let mut written = Vec::new();
     writer.finish(|value| written.push(value.to_vec()));
     let mut pieces = Pieces::new();
@@ -280,6 +281,7 @@ fn records_of_the_repartition_topic() {
                 Exchanged::Watermark(at, watermark) => {
                     assert_eq!((at, watermark), (clicks(3), MINUTE.end));
                 }
+                Exchanged::Ended(at) => assert_eq!(at, clicks(3)),
             }
         }
     }
@@ -344,11 +346,13 @@ fn marks() {
     let marks = [
         Mark {
             watermark: Timestamp::MIN,
+            highest: Timestamp::MIN,
             shape: Shape::default(),
             state: None,
         },
         Mark {
             watermark: MINUTE.end,
+            highest: Timestamp(MINUTE.end.0 + 5_000),
             shape,
             state: Some(Origin {
                 lineage,

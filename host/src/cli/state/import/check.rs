@@ -89,6 +89,7 @@ mod tests {
         let shape = shape("tumbling 1m");
         let mark = Mark {
             watermark: Timestamp(7),
+            highest: Timestamp(9),
             shape: shape.clone(),
             state: None,
         };

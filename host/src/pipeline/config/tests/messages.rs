@@ -383,3 +383,12 @@ fn text_that_is_not_toml_is_refused_where_it_breaks() {
     refused(&format!("a = {}", "[".repeat(100_000)), "not valid TOML");
     refused(&format!("a = {}", "{a=".repeat(100_000)), "not valid TOML");
 }
+
+#[test]
+fn a_field_that_says_how_far_time_has_come_leaves_no_disorder_to_allow_for() {
+    let both = "topic = \"in\"\nwatermark_field = \"wm\"\nallowed_disorder = \"0s\"";
+    refused(
+        &rows_with("topic = \"in\"", both),
+        "source.watermark_field: with a field that says how far time has come",
+    );
+}

@@ -57,15 +57,25 @@ fn source(topics: Vec<String>) -> impl Strategy<Value = SourceConfig> {
             Just(Format::Raw)
         ],
         prop_oneof![Just(EventTime::Record), of_field],
-        duration(0..1 << 40),
+        prop_oneof![
+            duration(0..1 << 40).prop_map(Ok),
+            field().prop_map(Err::<Duration, String>),
+        ],
+        option::of(duration(0..1 << 40)),
+        [(); 3].map(|()| option::of(duration(1..1 << 40))),
         prop_oneof![Just(Start::Earliest), Just(Start::Latest)],
     )
         .prop_map(
-            move |(format, event_time, allowed_disorder, start)| SourceConfig {
+            move |(format, event_time, watermark, max_future, limits, start)| SourceConfig {
                 topics: topics.clone(),
                 format,
                 event_time,
-                allowed_disorder,
+                allowed_disorder: watermark.clone().unwrap_or_default(),
+                watermark_field: watermark.err(),
+                max_future,
+                idle_after: limits[0],
+                close_idle_after: limits[1],
+                max_drift: limits[2],
                 start,
             },
         )
@@ -293,10 +303,20 @@ fn to_toml(config: &PipelineConfig) -> String {
             )
         }
     });
-    line(format!(
-        "allowed_disorder = {}",
-        millis(source.allowed_disorder)
-    ));
+    line(match &source.watermark_field {
+        None => format!("allowed_disorder = {}", millis(source.allowed_disorder)),
+        Some(field) => format!("watermark_field = {}", quoted(field)),
+    });
+    for (key, duration) in [
+        ("max_future", source.max_future),
+        ("idle_after", source.idle_after),
+        ("close_idle_after", source.close_idle_after),
+        ("max_drift", source.max_drift),
+    ] {
+        duration
+            .iter()
+            .for_each(|duration| line(format!("{key} = {}", millis(*duration))));
+    }
     line(format!(
         "start = \"{}\"",
         match source.start {

@@ -71,6 +71,36 @@ fn the_source_is_read_as_told() {
 }
 
 #[test]
+fn time_comes_from_records_alone_unless_told_otherwise() {
+    let source = parse_here(ROWS).unwrap().source;
+    assert_eq!(source.watermark_field, None);
+    let limits = [
+        source.max_future,
+        source.idle_after,
+        source.close_idle_after,
+        source.max_drift,
+    ];
+    assert_eq!(limits, [None; 4]);
+    let told = r#"
+        topic = "in"
+        watermark_field = "meta.wm"
+        max_future = "0s"
+        idle_after = "30s"
+        close_idle_after = "5m"
+        max_drift = "10m"
+    "#;
+    let source = parse_here(&rows_with("topic = \"in\"", told))
+        .unwrap()
+        .source;
+    assert_eq!(source.watermark_field.as_deref(), Some("meta.wm"));
+    assert_eq!(source.allowed_disorder, Duration::ZERO);
+    assert_eq!(source.max_future, Some(Duration::ZERO));
+    assert_eq!(source.idle_after, Some(Duration::from_secs(30)));
+    assert_eq!(source.close_idle_after, Some(Duration::from_secs(300)));
+    assert_eq!(source.max_drift, Some(Duration::from_secs(600)));
+}
+
+#[test]
 fn steps_keep_their_order_and_their_settings() {
     let steps = r#"
         [[step]]
