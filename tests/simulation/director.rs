@@ -92,7 +92,7 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
         verdict: match state.failed.take() {
             Some(why) => Err(why),
             None => output(&scenario, &right, &log).and_then(|()| match mutation {
-                None => innards(&right, &log, &state.broker, &state.disks),
+                None => innards(&scenario, &right, &log, &state.broker, &state.disks),
                 // A broken protocol has to show in what users see.
                 Some(_) => Ok(()),
             }),

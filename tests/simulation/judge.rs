@@ -9,9 +9,11 @@ use millstream::log::embedded::EmbeddedLog;
 use millstream::log::{Fetched, Log, Offset, Reader, TopicPartition};
 use millstream::state::{Mark, MemoryStore, Origin, Stage, StateKey, Store, TaskId};
 
+use millstream::window::Pane;
+
 use crate::broker::Broker;
-use crate::oracle::{Expected, Place};
-use crate::pipelines::Function;
+use crate::oracle::{Expected, Place, Published};
+use crate::pipelines::{Function, Time, WINDOW};
 use crate::scenario::{CHANGELOG, DEAD, GROUP, LATE, REPARTITION, SINK, SOURCE, Scenario};
 use crate::sim_store::Disk;
 use crate::support::{Record, read_all};
@@ -35,13 +37,14 @@ pub(crate) fn output(
 /// # Errors
 /// The first thing that is not as it must be.
 pub(crate) fn innards(
+    scenario: &Scenario,
     expected: &Expected,
     log: &EmbeddedLog,
     broker: &Broker,
     disks: &[Disk],
 ) -> Result<(), String> {
     broker.balance(SOURCE)?;
-    stores(expected, log, disks)
+    stores(scenario, expected, log, disks)
 }
 
 /// The revisions of a window and key, each with its rows.
@@ -77,15 +80,21 @@ fn results(function: Function, expected: &Expected, written: &[Record]) -> Resul
     }
     for ((start, key), wanted) in &expected.results {
         let at = format!("window {start} of key {key:?}");
+        let Published {
+            revisions: count,
+            rows: wanted,
+        } = wanted;
         let Some(mut revisions) = found.remove(&(*start, key.clone())) else {
             return Err(format!("{at} is lost: it should be {wanted:?}"));
         };
         if !revisions
             .iter()
             .map(|(revision, _)| *revision)
-            .eq((0..).take(revisions.len()))
+            .eq((0..).take(*count))
         {
-            return Err(format!("{at}: revisions are not in order: {revisions:?}"));
+            return Err(format!(
+                "{at} should have {count} revisions in order, and has {revisions:?}"
+            ));
         }
         let Some((_, rows)) = revisions.last_mut() else {
             continue;
@@ -125,7 +134,12 @@ fn places(what: &str, wanted: &[Place], written: &[Record]) -> Result<(), String
 type Entries = BTreeMap<Vec<u8>, Vec<u8>>;
 
 /// Each local store, once more brought up to its changelog, has what the changelog alone gives.
-fn stores(expected: &Expected, log: &EmbeddedLog, disks: &[Disk]) -> Result<(), String> {
+fn stores(
+    scenario: &Scenario,
+    expected: &Expected,
+    log: &EmbeddedLog,
+    disks: &[Disk],
+) -> Result<(), String> {
     let bounds = log.bounds(CHANGELOG).map_err(|error| error.to_string())?;
     for (partition, bounds) in (0..).zip(&bounds) {
         let at = TopicPartition::new(CHANGELOG, partition);
@@ -135,7 +149,7 @@ fn stores(expected: &Expected, log: &EmbeddedLog, disks: &[Disk]) -> Result<(), 
         let task = TaskId { stage, partition };
         let mut rebuilt = Entries::new();
         replay(log, &at, origin.base, &mut rebuilt);
-        only_open_windows(expected, task, &rebuilt)?;
+        only_open_windows(scenario.kind.time, expected, task, &rebuilt)?;
         for (number, disk) in disks.iter().enumerate() {
             let position = disk
                 .store
@@ -178,13 +192,30 @@ fn origin(log: &EmbeddedLog, partition: i32) -> Result<Option<(Stage, Origin)>, 
     Ok(None)
 }
 
-/// A window that has fired leaves only tombstones.
-fn only_open_windows(expected: &Expected, task: TaskId, entries: &Entries) -> Result<(), String> {
+/// When nothing of a pane may be left. A pane does not tell how far its session has grown.
+fn over_at(time: Time, pane: Pane) -> i64 {
+    match time {
+        Time::Session => i64::MAX,
+        _ if pane.is_pending() => pane.since.0,
+        _ => {
+            let last = time.starts(pane.span.start.0).pop().unwrap_or_default();
+            last + WINDOW + time.lateness()
+        }
+    }
+}
+
+/// A window that is over leaves only tombstones.
+fn only_open_windows(
+    time: Time,
+    expected: &Expected,
+    task: TaskId,
+    entries: &Entries,
+) -> Result<(), String> {
     for key in entries.keys() {
         let key = StateKey::decode(key).map_err(|error| error.to_string())?;
         let watermark = expected.watermarks[usize::try_from(task.partition).unwrap()];
         if let StateKey::Part { pane, .. } = key
-            && watermark.is_some_and(|watermark| pane.span.end.0 <= watermark)
+            && watermark.is_some_and(|watermark| over_at(time, pane) <= watermark)
         {
             return Err(format!(
                 "{task} still has something of {}, which has fired",

@@ -50,21 +50,21 @@ pub(crate) enum Mutation {
 /// All of them, each with the first seed that catches it: found by running
 /// `cargo test -p millstream --test simulation hunt -- --ignored --nocapture`.
 pub(crate) const MUTATIONS: [(Mutation, u64); 16] = [
-    (Mutation::OffsetsOutside, 5),
+    (Mutation::OffsetsOutside, 8),
     (Mutation::DeadLettersOutside, 12),
-    (Mutation::PartialsOutside, 24),
-    (Mutation::ChangelogOutside, 14),
-    (Mutation::StoreFirst, 14),
-    (Mutation::WatermarksForgotten, 3),
+    (Mutation::PartialsOutside, 58),
+    (Mutation::ChangelogOutside, 3),
+    (Mutation::StoreFirst, 12),
+    (Mutation::WatermarksForgotten, 7),
     (Mutation::NoFencing, 12),
     (Mutation::AbortIsSuccess, 16),
     (Mutation::DoubtRepeated, 11),
-    (Mutation::UndecidedIgnored, 320),
+    (Mutation::UndecidedIgnored, 44),
     (Mutation::RestoreStopsShort, 3),
-    (Mutation::NoTombstones, 8),
-    (Mutation::NoDeltas, 14),
-    (Mutation::NoSeek, 14),
-    (Mutation::StaleAfterSeek, 45),
+    (Mutation::NoTombstones, 7),
+    (Mutation::NoDeltas, 7),
+    (Mutation::NoSeek, 27),
+    (Mutation::StaleAfterSeek, 161),
     (Mutation::StoreWithoutChanges, 3),
 ];
 

@@ -35,6 +35,64 @@ pub(crate) enum Function {
     VisitorsByRows,
 }
 
+/// Which windows there are. `docs/time.md` has the rules.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Time {
+    /// Of [`WINDOW`].
+    Tumbling,
+    /// The same, kept for [`LATENESS`].
+    Late,
+    /// Of [`WINDOW`], one each [`SLIDE`].
+    Sliding,
+    /// The same, kept for [`LATENESS`].
+    SlidingLate,
+    /// With a gap of [`GAP`].
+    Session,
+}
+
+/// How far apart sliding windows begin, in milliseconds: they do not divide into it.
+pub(crate) const SLIDE: i64 = 4_000;
+/// How long windows are kept that are, in milliseconds.
+pub(crate) const LATENESS: i64 = 15_000;
+/// The gap of sessions, in milliseconds.
+pub(crate) const GAP: i64 = 1_500;
+
+impl Time {
+    /// How long windows are kept after their end.
+    pub(crate) fn lateness(self) -> i64 {
+        match self {
+            Time::Late | Time::SlidingLate => LATENESS,
+            Time::Tumbling | Time::Sliding | Time::Session => 0,
+        }
+    }
+
+    /// The starts of the windows that hold an instant, if that does not depend on other rows.
+    pub(crate) fn starts(self, at: i64) -> Vec<i64> {
+        let slide = match self {
+            Time::Sliding | Time::SlidingLate => SLIDE,
+            Time::Tumbling | Time::Late | Time::Session => WINDOW,
+        };
+        let last = at.div_euclid(slide) * slide;
+        let starts = std::iter::successors(Some(last), |start| Some(start - slide));
+        let mut starts: Vec<i64> = starts.take_while(|start| start + WINDOW > at).collect();
+        starts.reverse();
+        starts
+    }
+
+    /// As the file writes it.
+    fn written(self) -> &'static str {
+        match self {
+            Time::Tumbling => "window = { tumbling = \"10s\" }",
+            Time::Late => "window = { tumbling = \"10s\" }\nallowed_lateness = \"15s\"",
+            Time::Sliding => "window = { sliding = \"10s\", slide = \"4s\" }",
+            Time::SlidingLate => {
+                "window = { sliding = \"10s\", slide = \"4s\" }\nallowed_lateness = \"15s\""
+            }
+            Time::Session => "window = { session = \"1500ms\" }",
+        }
+    }
+}
+
 /// How much a commit holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Commit {
@@ -53,6 +111,7 @@ pub(crate) struct Kind {
     pub(crate) poison: bool,
     /// The path comes from a map.
     pub(crate) map: bool,
+    pub(crate) time: Time,
     commit: Commit,
     /// The guest may have little memory.
     small: bool,
@@ -64,13 +123,82 @@ const PLAIN: Kind = Kind {
     bots: false,
     poison: false,
     map: false,
+    time: Time::Tumbling,
     commit: Commit::Wide,
     small: false,
 };
 
 /// All kinds.
-pub(crate) const KINDS: [Kind; 15] = [
+pub(crate) const KINDS: [Kind; 25] = [
     PLAIN,
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::Late,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Record,
+        time: Time::Late,
+        commit: Commit::Tight,
+        small: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Transcript,
+        key: Key::Country,
+        time: Time::Late,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        time: Time::Sliding,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Country,
+        time: Time::Sliding,
+        commit: Commit::Tight,
+        small: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Record,
+        time: Time::SlidingLate,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::VisitorsByRows,
+        key: Key::Country,
+        time: Time::SlidingLate,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::Session,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Record,
+        time: Time::Session,
+        commit: Commit::Tight,
+        small: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::VisitorsByRows,
+        key: Key::Country,
+        time: Time::Session,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
     Kind {
         bots: true,
         commit: Commit::Tight,
@@ -213,7 +341,8 @@ impl Kind {
         };
         let memory = if self.small { SMALL_MEMORY } else { "64MiB" };
         steps.push(format!(
-            "{function}\n{key}\nwindow = {{ tumbling = \"10s\" }}\nlimits = {{ memory = \"{memory}\", call = \"60s\" }}"
+            "{function}\n{key}\n{}\nlimits = {{ memory = \"{memory}\", call = \"60s\" }}",
+            self.time.written()
         ));
         let steps: Vec<String> = steps
             .iter()

@@ -235,7 +235,7 @@ fn output(
                     .hint("leave it out, or write `key` in the step with the window"),
                 );
             }
-            Some(Output::Windows(WindowStep {
+            Some(Output::Windows(Box::new(WindowStep {
                 kind: windowed.kind,
                 function: windowed.function,
                 key: windowed.key,
@@ -244,7 +244,7 @@ fn output(
                 updates: windowed.windows.updates,
                 early: windowed.windows.early,
                 late_topic: late.into_inner().topic.into_inner().0.0,
-            }))
+            })))
         }
         (Some(windowed), None) => {
             findings.push(

@@ -144,7 +144,7 @@ pub enum Output {
         key: Option<String>,
     },
     /// They are gathered in windows, whose results are keyed as the windows are.
-    Windows(WindowStep),
+    Windows(Box<WindowStep>),
 }
 
 /// The step that gathers rows in windows. It is the last.

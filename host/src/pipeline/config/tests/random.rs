@@ -155,7 +155,7 @@ fn output(late_topic: String) -> impl Strategy<Value = Output> {
     )
         .prop_map(
             move |(kind, function, key, (size, offset), (allowed_lateness, updates, early))| {
-                Output::Windows(WindowStep {
+                Output::Windows(Box::new(WindowStep {
                     kind,
                     function,
                     key,
@@ -164,7 +164,7 @@ fn output(late_topic: String) -> impl Strategy<Value = Output> {
                     updates,
                     early,
                     late_topic: late_topic.clone(),
-                })
+                }))
             },
         );
     let rows = option::of(field()).prop_map(|key| Output::Rows { key });

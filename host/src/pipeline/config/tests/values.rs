@@ -15,7 +15,7 @@ use crate::decode::{EventTime, Format, TimeUnit};
 
 fn windowed(config: PipelineConfig) -> WindowStep {
     match config.output {
-        Output::Windows(step) => step,
+        Output::Windows(step) => *step,
         Output::Rows { .. } => panic!("there is a window"),
     }
 }
