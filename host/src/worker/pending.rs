@@ -1,7 +1,7 @@
 //! Rows that have waited because windows of theirs had been published: what happens when their instant has come.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::contents::{AT_ONCE, Contents};
 use super::owned::{OwnedWindows, bring_back};
@@ -14,36 +14,45 @@ use crate::time::Timestamp;
 use crate::window::{Key, Pane, Publicity, Sessions, Slot, Window};
 
 impl OwnedWindows {
-    /// What has waited in a pane becomes part of the pane of all other rows, for some keys. Windows that have been published and
-    /// still count are published again.
+    /// What has waited for `since` becomes part of the panes of all other rows, for some keys. Windows that have been published and
+    /// still count are published again, each once.
+    ///
+    /// # Errors
+    /// If the function failed, the store can't be read, or a result is larger than the sink takes.
     pub(super) fn count_pending<S: Store>(
         &mut self,
-        pane: Pane,
+        since: Timestamp,
         taken: Vec<(Key, Vec<Piece>)>,
         contents: &mut Contents,
         store: &S,
         results: &Results<'_>,
         outbox: &mut Outbox,
     ) -> Result<Fired, StepError> {
-        let base = Pane::of(pane.span);
-        let into = taken
-            .iter()
-            .map(|(key, pieces)| (base, &**key, pieces.as_slice()));
+        let into = taken.iter().flat_map(|(key, pieces)| {
+            let to = |piece: &Piece| Pane::of(piece.pane.span);
+            pieces
+                .iter()
+                .map(move |piece| (to(piece), &**key, std::slice::from_ref(piece)))
+        });
         self.move_pieces(into, contents, results, outbox)?;
         let Some(assigner) = self.windowing.assigner() else {
             return Ok(Fired::default());
         };
-        let is_published = |window: &Window| {
-            window.end < pane.since && self.windowing.over_at(window.end) >= pane.since
-        };
-        let again: Vec<Window> = assigner
-            .windows_of(pane.span)
-            .filter(is_published)
-            .collect();
+        let is_published =
+            |window: &Window| window.end < since && self.windowing.over_at(window.end) >= since;
+        let mut again: BTreeMap<Window, BTreeSet<&Key>> = BTreeMap::new();
+        for (key, pieces) in &taken {
+            for piece in pieces {
+                let windows = assigner.windows_of(piece.pane.span);
+                for window in windows.filter(is_published) {
+                    again.entry(window).or_default().insert(key);
+                }
+            }
+        }
         let mut fired = Fired::default();
-        for window in again {
+        for (window, keys) in again {
             let panes = self.panes_of(window, contents);
-            let due = taken.iter().map(|(key, _)| {
+            let due = keys.into_iter().map(|key| {
                 let panes = panes.iter().map(|pane| Pane::of(*pane));
                 let pieces = self.pieces(panes, key, contents, store)?;
                 Ok(Due::new(window, key.clone(), pieces))
@@ -105,10 +114,31 @@ impl OwnedWindows {
         Ok(())
     }
 
+    /// Rows that have waited for `since` join the sessions of their keys.
+    ///
+    /// # Errors
+    /// If the function failed, the store can't be read, or a result is larger than the sink takes.
+    pub(super) fn join_pending<S: Store>(
+        &mut self,
+        since: Timestamp,
+        taken: Vec<(Key, Vec<Piece>)>,
+        contents: &mut Contents,
+        store: &S,
+        results: &Results<'_>,
+        outbox: &mut Outbox,
+    ) -> Result<Fired, StepError> {
+        let mut fired = Fired::default();
+        for (key, pieces) in taken {
+            let joined = self.join_of_key(since, &key, pieces, contents, store, results, outbox);
+            fired.add(joined?);
+        }
+        Ok(fired)
+    }
+
     /// Rows of a key that have waited for `since` join its sessions, each piece a span of its own. First those that are not late by
     /// themselves, then the others as long as one joins. What is late in the end is written as that.
     #[expect(clippy::too_many_arguments, reason = "the world of a step")]
-    pub(super) fn join_pending<S: Store>(
+    fn join_of_key<S: Store>(
         &mut self,
         since: Timestamp,
         key: &[u8],

@@ -19,10 +19,8 @@ use crate::window::{Key, Pane, Publicity, Window};
 /// Something that happens to all keys of some panes.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Event {
-    /// Rows that have waited in this pane count now.
-    Pending(Pane),
-    /// Rows that have waited for this instant join sessions.
-    PendingSessions(Timestamp),
+    /// Rows that have waited for this instant count now.
+    Pending(Timestamp),
     /// This window is published.
     Fire(Window),
     /// The sessions that end first are published.
@@ -90,17 +88,13 @@ impl OwnedWindows {
                 }
                 return Ok(Some(fired));
             }
-            Event::PendingSessions(since) => {
+            Event::Pending(since) => {
                 let taken = keys.take(self, store)?;
-                for (key, pieces) in taken {
-                    let joined =
-                        self.join_pending(since, &key, pieces, contents, store, results, outbox);
-                    fired.add(joined?);
-                }
-            }
-            Event::Pending(pane) => {
-                let taken = keys.take(self, store)?;
-                fired = self.count_pending(pane, taken, contents, store, results, outbox)?;
+                fired = if self.windowing.has_sessions() {
+                    self.join_pending(since, taken, contents, store, results, outbox)?
+                } else {
+                    self.count_pending(since, taken, contents, store, results, outbox)?
+                };
             }
             Event::Fire(window) => {
                 let taken = keys.take(self, store)?;
@@ -148,10 +142,7 @@ impl OwnedWindows {
             self.cold.first_pending(),
         ];
         let pending = pending.into_iter().flatten().min();
-        let pending = pending.map(|pane| match self.windowing.has_sessions() {
-            true => (pane.since, Event::PendingSessions(pane.since)),
-            false => (pane.since, Event::Pending(pane)),
-        });
+        let pending = pending.map(|pane| (pane.since, Event::Pending(pane.since)));
         let (fire, close) = if self.windowing.has_sessions() {
             let due = self.sessions.first_due();
             let over = self.sessions.first_published();
@@ -205,17 +196,18 @@ impl OwnedWindows {
 
     /// The keys to which an event happens.
     fn keys_of(&self, event: Event, contents: &Contents) -> Keys {
-        let one = |pane| Keys::of(self, std::iter::once(pane), None, contents);
         match event {
-            Event::Pending(pane) => one(pane),
-            Event::Close(pane) => one(Pane::of(pane)),
+            Event::Close(pane) => {
+                let pane = std::iter::once(Pane::of(pane));
+                Keys::of(self, pane, None, contents)
+            }
             Event::Fire(window) => {
                 let after = self.after.as_ref().filter(|(firing, _)| *firing == window);
                 let after = after.map(|(_, key)| key.as_slice());
                 let panes = self.panes_of(window, contents).into_iter().map(Pane::of);
                 Keys::of(self, panes, after, contents)
             }
-            Event::PendingSessions(since) => {
+            Event::Pending(since) => {
                 let panes = self.waiting_for(since, contents);
                 Keys::of(self, panes.into_iter(), None, contents)
             }
@@ -307,8 +299,7 @@ impl OwnedWindows {
         outbox: &mut Outbox,
     ) -> Result<(), StepError> {
         match event {
-            Event::Pending(pane) => self.cold.remove_pane(pane),
-            Event::PendingSessions(since) => {
+            Event::Pending(since) => {
                 self.cold.remove_waiting(since);
                 self.end_held(since, outbox, results.now);
             }

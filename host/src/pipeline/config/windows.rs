@@ -38,6 +38,7 @@ pub(super) fn windowed(
             table
                 .allowed_lateness
                 .as_ref()
+                .filter(|lateness| !lateness.get_ref().0.is_zero())
                 .map(|at| Finding::new(at.span(), why)),
         );
         let why = "windows of kind `count` and `global` say themselves when they are published";
