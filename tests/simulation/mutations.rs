@@ -51,12 +51,12 @@ pub(crate) enum Mutation {
 /// `cargo test -p millstream --test simulation hunt -- --ignored --nocapture`.
 pub(crate) const MUTATIONS: [(Mutation, u64); 16] = [
     (Mutation::OffsetsOutside, 8),
-    (Mutation::DeadLettersOutside, 12),
+    (Mutation::DeadLettersOutside, 16),
     (Mutation::PartialsOutside, 58),
     (Mutation::ChangelogOutside, 3),
-    (Mutation::StoreFirst, 12),
+    (Mutation::StoreFirst, 16),
     (Mutation::WatermarksForgotten, 7),
-    (Mutation::NoFencing, 12),
+    (Mutation::NoFencing, 27),
     (Mutation::AbortIsSuccess, 16),
     (Mutation::DoubtRepeated, 11),
     (Mutation::UndecidedIgnored, 44),

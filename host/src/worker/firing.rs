@@ -1,6 +1,7 @@
 //! A lane's windows fire: what is due in the order of time, what is full, and what is shown early.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::lane::{Lane, LaneEnd};
 use super::pieces::Due;
@@ -13,14 +14,27 @@ use crate::state::Store;
 use crate::time::{Clock, Timestamp};
 use crate::window::{Key, Pane, Window};
 
+/// How long windows of a task fire at a stretch, in time and in slices, before the lane looks what else there is to do.
+const STRETCH: Duration = Duration::from_millis(30);
+const SLICES: usize = 8;
+/// After so many turns in which windows were left to fire they all do, so that what is read does not pile up before what is written.
+const MOST_TURNS: u32 = 200;
+
 impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
-    /// Fires what is due in the windows of a task, committing in between where much is staged. Returns whether all is well:
-    /// if not, everything was thrown away.
+    /// Fires what is due in the windows of a task, committing in between where much is staged. What takes too long is left for
+    /// the next turn: nothing that comes meanwhile can get into a window that is due. Returns whether all is well: if not,
+    /// everything was thrown away.
     pub(super) fn fire(&mut self, at: &TopicPartition) -> Result<bool, LaneEnd> {
         let OutputPlan::Windows { key, fields, .. } = &self.around.pipeline.plan().output else {
             return Ok(true);
         };
-        loop {
+        let begun = self.around.clock.monotonic();
+        for slice in 0.. {
+            let took = self.around.clock.monotonic().saturating_sub(begun);
+            if (took >= STRETCH || slice >= SLICES) && self.turns_unfired < MOST_TURNS {
+                self.unfired = true;
+                return Ok(true);
+            }
             let task = self.tasks.get_mut(at);
             let (Some(task), Some(contents)) = (task, &mut self.contents) else {
                 return Ok(true);
@@ -47,18 +61,23 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 return Ok(false);
             }
         }
+        Ok(true)
     }
 
-    /// Fires what was due when everything was thrown away.
+    /// Goes on with windows that were left to fire, or were due when everything was thrown away.
     pub(super) fn fire_again(&mut self) -> Result<(), LaneEnd> {
-        if std::mem::take(&mut self.unfired) {
-            let tasks: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
-            for at in tasks {
-                if !self.fire(&at)? {
-                    break;
-                }
+        if !std::mem::take(&mut self.unfired) {
+            self.turns_unfired = 0;
+            return Ok(());
+        }
+        self.turns_unfired += 1;
+        let tasks: Vec<TopicPartition> = self.tasks.keys().cloned().collect();
+        for at in tasks {
+            if !self.fire(&at)? {
+                break;
             }
         }
+        self.show_watermarks();
         Ok(())
     }
 

@@ -110,8 +110,10 @@ pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
     pub(super) counts: Counts,
     /// Rows read since the last commit.
     pub(super) uncommitted: usize,
-    /// Windows that were firing were thrown away with the rest. They are due, though no further record may come.
+    /// Windows are due, though no further record may come: they were left to fire, or thrown away with the rest while they did.
     pub(super) unfired: bool,
+    /// For how many turns windows have been left to fire.
+    pub(super) turns_unfired: u32,
     /// Early results that are to come.
     pub(super) early: Early,
     pub(super) committed_at: Duration,
@@ -163,6 +165,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             counts: Counts::default(),
             uncommitted: 0,
             unfired: false,
+            turns_unfired: 0,
             early: Early::new(around.clock.monotonic()),
             committed_at: around.clock.monotonic(),
             pacing: Pacing::new(&config.source, around.ends.clone()),
@@ -222,7 +225,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
     }
 
     fn poll(&mut self) -> Result<Polled, LaneEnd> {
-        let wait = if self.claims.iter().any(Claim::is_restoring) {
+        let wait = if self.unfired || self.claims.iter().any(Claim::is_restoring) {
             Duration::ZERO
         } else if self.has_uncommitted() {
             let now = self.around.clock.monotonic();
@@ -327,7 +330,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             for start in (0..len).step_by(BATCH_ROWS) {
                 let end = (start + BATCH_ROWS).min(len);
                 let goes_on = self.process_part(batch, start, end)?
-                    && self.fire(batch.partition())?
+                    && (self.unfired || self.fire(batch.partition())?)
                     && (!self.is_full() || self.commit()?);
                 if !goes_on {
                     // Everything was thrown away, and these records come again.
@@ -420,9 +423,9 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         let read = |task: &Task| (task.stage == Stage::Source).then(|| task.watermark.at());
         let read = self.tasks.values().filter_map(read).min();
         let fires = |task: &Task| {
-            task.windows
-                .as_ref()
-                .map(|windows| windows.watermarks.lowest())
+            // What is due and has not fired has not happened.
+            let windows = task.windows.as_ref();
+            windows.map(|windows| windows.fired.min(windows.watermarks.lowest()))
         };
         let fires = match self.topology.shape.stages {
             Stages::None => read,

@@ -242,7 +242,10 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             (Stage::Final, Some(windows)) => windows.watermarks.have_ended(),
             _ => task.is_over,
         };
-        self.claims.is_empty() && !self.has_work() && self.tasks.values().all(has_ended)
+        self.claims.is_empty()
+            && !self.unfired
+            && !self.has_work()
+            && self.tasks.values().all(has_ended)
     }
 
     /// Moves the watermarks of partitions that are silent, and fires what that makes due. Returns whether all is well: if not,
