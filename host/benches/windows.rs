@@ -1,7 +1,7 @@
 //! What kinds of windows cost: CPU for each row with windows that overlap or grow, against tumbling ones; and a million sessions
 //! that are open at once, and then end at one step of the watermark. Prints a table; asserts nothing, since machines differ.
 //!
-//! `cargo bench --workspace --profile dev --bench time`, with `cargo xtask plugins` before it. The log is the embedded one in
+//! `cargo bench --workspace --profile dev --bench windows`, with `cargo xtask plugins` before it. The log is the embedded one in
 //! memory.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on stops")]
