@@ -1,11 +1,10 @@
 //! Runs a scenario on the real engine, from its pipeline file to the records that it writes.
 
-use std::cell::Cell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use millstream::log::{GroupOffset, Log, Offset, TopicPartition};
+use millstream::log::Log;
 use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 use millstream::state::{MemoryStore, StoreError};
@@ -92,29 +91,10 @@ pub(crate) fn run_team<L: Log>(scenario: &Scenario, workers: usize, log: &L) -> 
     support::create(log, &names.source, scenario.partitions(), &[]);
     support::write(log, &names.source, scenario.rows().map(record));
     let (sources, until) = (support::ends(log, &names.source), oracle::until(scenario));
-    let looks = Cell::new(0);
     support::run_until(&pipeline, engine(), log, SystemClock::new(), |now| {
-        // Whoever settles windows has heard of the last instant. Each of those tasks is somebody's, and has committed: a commit may
-        // be refused while others join.
-        let is_committed = || {
-            let is_there = log.topic(&names.repartition()).unwrap().is_some();
-            let mut topics = match is_there {
-                true => support::ends(log, &names.repartition()),
-                false => BTreeMap::new(),
-            };
-            topics.extend(sources.clone());
-            topics.retain(|_, end| *end > Offset(0));
-            let partitions: Vec<TopicPartition> = topics.into_keys().collect();
-            let committed = log.group_offsets(&names.group, &partitions).unwrap();
-            let is_position = |o: &GroupOffset| now.positions.get(&o.at) == Some(&o.offset);
-            committed.len() == partitions.len() && committed.iter().all(is_position)
-        };
-        let is_done = support::is_read(now, &sources)
+        support::is_read(now, &sources)
             && now.watermark == Some(Timestamp(until))
-            && is_committed();
-        // Twice, since a task is somebody's a moment before its watermark counts.
-        looks.set(if is_done { looks.get() + 1 } else { 0 });
-        looks.get() > 1
+            && now.has_settled()
     })
     .unwrap_or_else(|error| panic!("{error}"));
     lines(scenario, &names, log)

@@ -216,6 +216,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         self.around
             .progress
             .committed(&std::mem::take(&mut self.counts));
+        self.show_watermarks();
         let lowest = self.lowest_read();
         let Some(contents) = &mut self.contents else {
             return Ok(());

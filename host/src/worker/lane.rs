@@ -18,7 +18,7 @@ use super::gather::Gatherer;
 use super::pacing::Pacing;
 use super::part::{Outcome, Part};
 use super::partials::{PARTIALS, Partials};
-use super::progress::{Counts, Progress, Status};
+use super::progress::{Counts, Progress, Reach, Status};
 use super::steps::{RowSteps, StepError};
 use super::task::Task;
 use super::topology::Topology;
@@ -148,6 +148,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             Partials::new(to.topic.clone(), to.partitions, to.most, windowing)
         });
         around.progress.set_status(Status::Waiting);
+        around.progress.set_reach(Reach::default());
         Ok(Self {
             writing: Writing::new(around.pipeline, around.log)?,
             session,
@@ -261,6 +262,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             }
             self.around.progress.forget_position(at);
         }
+        self.show_watermarks();
         self.forget_unsent();
         self.pacing.give_up(partitions);
         self.session.release(partitions)?;
@@ -300,6 +302,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             .collect();
         self.session.seek(&seeks)?;
         self.committed_at = now;
+        self.show_watermarks();
         Ok(())
     }
 
@@ -431,7 +434,13 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             Stages::None => read,
             Stages::One | Stages::Two => self.tasks.values().filter_map(fires).min(),
         };
-        self.around.progress.set_watermarks(read, fires);
+        self.around.progress.set_reach(Reach {
+            tasks: self.tasks.len(),
+            of: self.topology.tasks(),
+            is_staged: self.has_work(),
+            read,
+            fires,
+        });
     }
 
     /// The lowest watermark of the source partitions that are this worker's.

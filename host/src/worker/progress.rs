@@ -1,7 +1,7 @@
 //! What a worker counts, for whoever watches. Updated once a batch, read at any time.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use super::results::Fired;
@@ -89,10 +89,38 @@ pub struct Progress {
     pub(super) windows_fired: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) aborts: AtomicU64,
-    watermark: AtomicI64,
-    read_watermark: AtomicI64,
+    reach: Mutex<Reach>,
     positions: Mutex<BTreeMap<TopicPartition, Offset>>,
     status: Mutex<Status>,
+}
+
+/// How far a worker's tasks have come.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Reach {
+    /// How many tasks it runs.
+    pub(super) tasks: usize,
+    /// How many the pipeline has; zero before the worker knows.
+    pub(super) of: usize,
+    /// Whether some of it is not committed, and may still be thrown away.
+    pub(super) is_staged: bool,
+    /// The lowest watermark where rows are read; `None` where no task reads any.
+    pub(super) read: Option<Timestamp>,
+    /// The lowest watermark by which windows fire; `None` where no task has windows.
+    pub(super) fires: Option<Timestamp>,
+}
+
+impl Reach {
+    /// What two workers have come to together.
+    fn and(self, other: Self) -> Self {
+        let lowest = |a: Option<Timestamp>, b: Option<Timestamp>| a.into_iter().chain(b).min();
+        Self {
+            tasks: self.tasks + other.tasks,
+            of: self.of.max(other.of),
+            is_staged: self.is_staged || other.is_staged,
+            read: lowest(self.read, other.read),
+            fires: lowest(self.fires, other.fires),
+        }
+    }
 }
 
 /// What was counted, at one moment.
@@ -128,6 +156,12 @@ pub struct Snapshot {
     pub watermark: Option<Timestamp>,
     /// The lowest watermark of the source partitions read. Windows fire by it as soon as it has reached their tasks.
     pub read_watermark: Option<Timestamp>,
+    /// Tasks that run; one that is on its way from one worker to another is none.
+    pub tasks: usize,
+    /// Tasks of the pipeline; zero before a worker knows.
+    pub of_tasks: usize,
+    /// Whether some of what was read is not committed.
+    pub is_staged: bool,
     /// The next offset to read of each partition.
     pub positions: BTreeMap<TopicPartition, Offset>,
     /// What the worker is about.
@@ -135,27 +169,24 @@ pub struct Snapshot {
 }
 
 impl Snapshot {
-    /// Whether windows have fired as far as what was read lets them: the watermark of the source has reached every task.
+    /// Whether windows have fired as far as what was read lets them: all tasks run, the watermark of the source has reached every
+    /// one of them, and all that is committed.
     pub fn has_settled(&self) -> bool {
-        self.watermark == self.read_watermark
+        self.tasks == self.of_tasks && !self.is_staged && self.watermark == self.read_watermark
     }
 }
 
 impl Progress {
     /// Nothing counted yet.
     pub fn new() -> Self {
-        let progress = Self::default();
-        progress.set_watermarks(None, None);
-        progress
+        Self::default()
     }
 
     /// What has been counted by now. Counters are read one after the other.
     pub fn snapshot(&self) -> Snapshot {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let instant = |at: &AtomicI64| {
-            let at = Timestamp(at.load(Ordering::Relaxed));
-            (at != Timestamp::MIN && at != NO_TASKS).then_some(at)
-        };
+        let reach = *lock(&self.reach);
+        let known = |at: Option<Timestamp>| at.filter(|at| *at != Timestamp::MIN);
         Snapshot {
             records: read(&self.records),
             dead_letters: read(&self.dead_letters),
@@ -170,20 +201,18 @@ impl Progress {
             windows_fired: read(&self.windows_fired),
             commits: read(&self.commits),
             aborts: read(&self.aborts),
-            watermark: instant(&self.watermark),
-            read_watermark: instant(&self.read_watermark),
+            watermark: known(reach.fires),
+            read_watermark: known(reach.read),
+            tasks: reach.tasks,
+            of_tasks: reach.of,
+            is_staged: reach.is_staged,
             positions: lock(&self.positions).clone(),
             status: lock(&self.status).clone(),
         }
     }
 
-    /// How far event time has come where rows are read, and where windows fire.
-    pub(super) fn set_watermarks(&self, read: Option<Timestamp>, fires: Option<Timestamp>) {
-        let store = |to: &AtomicI64, at: Option<Timestamp>| {
-            to.store(at.unwrap_or(NO_TASKS).0, Ordering::Relaxed);
-        };
-        store(&self.read_watermark, read);
-        store(&self.watermark, fires);
+    pub(super) fn set_reach(&self, reach: Reach) {
+        *lock(&self.reach) = reach;
     }
 
     /// Counts what has been committed.
@@ -229,12 +258,10 @@ impl Progress {
             for (sum, counter) in counters {
                 sum.fetch_add(counter.load(Ordering::Relaxed), Ordering::Relaxed);
             }
-            for (lowest, at) in [
-                (&all.watermark, &one.watermark),
-                (&all.read_watermark, &one.read_watermark),
-            ] {
-                lowest.fetch_min(at.load(Ordering::Relaxed), Ordering::Relaxed);
-            }
+            let reach = *lock(&one.reach);
+            let mut reached = lock(&all.reach);
+            *reached = reached.and(reach);
+            drop(reached);
             lock(&all.positions).extend(lock(&one.positions).clone());
             // What does not run is worth more attention than what does.
             let status = lock(&one.status).clone();
@@ -264,9 +291,6 @@ pub(super) fn add(counter: &AtomicU64, more: usize) {
         counter.fetch_add(more as u64, Ordering::Relaxed);
     }
 }
-
-/// The watermark where there is no task that would have one.
-const NO_TASKS: Timestamp = Timestamp(i64::MAX);
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex

@@ -97,6 +97,12 @@ impl Topology {
             .collect()
     }
 
+    /// How many tasks there are.
+    pub(super) fn tasks(&self) -> usize {
+        let partials = self.repartition.as_ref().map_or(0, |to| to.partitions);
+        self.sources.len() + usize::try_from(partials).unwrap_or_default()
+    }
+
     /// Every partition that a task reads.
     pub(super) fn partitions(&self) -> Vec<TopicPartition> {
         let repartition = self.repartition.iter().flat_map(|topic| {
