@@ -67,6 +67,14 @@ impl Pane {
         }
     }
 
+    /// A pane that no row is ever in, for the contents of a window to be merged in for a moment.
+    pub fn scratch(window: Window) -> Self {
+        Self {
+            since: Timestamp::MAX,
+            span: window,
+        }
+    }
+
     /// Whether its rows wait.
     pub fn is_pending(&self) -> bool {
         self.since != Timestamp::MIN

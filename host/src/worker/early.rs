@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::contents::{AT_ONCE, Contents};
+use super::contents::AT_ONCE;
 use super::owned::OwnedWindows;
 use super::pieces::Due;
-use super::results::{Fired, Results};
+use super::results::Fired;
+use super::scene::Scene;
 use super::steps::StepError;
-use crate::log::Outbox;
 use crate::pipeline::config;
 use crate::state::Store;
 use crate::window::{Key, Owner, Pane, Publicity, Window};
@@ -63,12 +63,9 @@ impl OwnedWindows {
     pub(super) fn publish_early<S: Store>(
         &mut self,
         changed: &[(Window, &Key)],
-        contents: &mut Contents,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
-        let mut fired = self.withdraw_grown(store, results, outbox)?;
+        let mut fired = self.withdraw_grown(scene)?;
         let mut windows: BTreeSet<(Window, &Key)> = BTreeSet::new();
         for (pane, key) in changed {
             if let Some(session) = self.sessions.of_pane(key, *pane) {
@@ -85,14 +82,17 @@ impl OwnedWindows {
         for some in windows.chunks(AT_ONCE) {
             let due = some.iter().map(|(window, key)| {
                 if self.windowing.has_sessions() {
-                    return self.session_due(*window, key, contents, store);
+                    return self.session_due(*window, key, scene.contents, scene.store);
                 }
-                let panes = self.panes_of(*window, contents).into_iter().map(Pane::of);
-                let pieces = self.pieces(panes, key, contents, store)?;
+                let panes = self
+                    .panes_of(*window, scene.contents)
+                    .into_iter()
+                    .map(Pane::of);
+                let pieces = self.pieces(panes, key, scene.contents, scene.store)?;
                 Ok(Due::new(*window, (*key).clone(), pieces))
             });
             let due: Vec<Due> = due.collect::<Result<_, StepError>>()?;
-            fired.add(self.publish(&due, false, contents, store, results, outbox)?);
+            fired.add(self.publish(&due, false, scene)?);
             for due in &due {
                 self.sessions
                     .publish(&due.key, due.window, Publicity::Shown);

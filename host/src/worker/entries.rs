@@ -109,7 +109,7 @@ impl OwnedWindows {
         self.publications.recent.insert(at, published);
     }
 
-    /// Stages the end of some publications of windows that end before `end`.
+    /// Stages the end of some publications of windows that end before `end`. Returns whether there are no more.
     ///
     /// # Errors
     /// If the store can't be read.
@@ -119,7 +119,7 @@ impl OwnedWindows {
         store: &S,
         outbox: &mut Outbox,
         now: Timestamp,
-    ) -> Result<(), WorkerError> {
+    ) -> Result<bool, WorkerError> {
         let recent = self.publications.recent.iter();
         let over =
             recent.filter(|((window, _), published)| published.is_some() && window.end < end);
@@ -130,7 +130,7 @@ impl OwnedWindows {
         let (from, to) = published_before(end);
         let from = self.publications.ended_to.clone().unwrap_or(from);
         if from >= to {
-            return Ok(());
+            return Ok(true);
         }
         let mut ended: Vec<Vec<u8>> = Vec::new();
         store.scan(self.task, &from, &to, &mut |key, _| {
@@ -141,7 +141,7 @@ impl OwnedWindows {
             }
         })?;
         let Some(last) = ended.last() else {
-            return Ok(());
+            return Ok(true);
         };
         let mut next = last.clone();
         next.push(0);
@@ -149,7 +149,7 @@ impl OwnedWindows {
         for key in &ended {
             self.changelog.put(outbox, now, key, None);
         }
-        Ok(())
+        Ok(ended.len() < AT_ONCE)
     }
 
     /// Brings what is kept in memory to what the store has.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::lane::{Lane, LaneEnd};
 use super::pieces::Due;
-use super::results::Results;
+use super::scene::{Results, Scene};
 use super::steps::StepError;
 use super::windowing::Kind;
 use crate::log::{Log, Offset, TopicPartition};
@@ -49,12 +49,16 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 now: self.around.clock.now(),
             };
             let next = task.next;
-            let fired = windows
-                .fire(contents, &*self.store, &results, &mut self.outbox)
-                .map_err(|error| {
-                    let before = Offset(next.0 - 1);
-                    self.around.failure(error, Some((at, before, before)))
-                })?;
+            let mut scene = Scene {
+                contents,
+                store: &*self.store,
+                results,
+                outbox: &mut self.outbox,
+            };
+            let fired = windows.fire(&mut scene).map_err(|error| {
+                let before = Offset(next.0 - 1);
+                self.around.failure(error, Some((at, before, before)))
+            })?;
             let Some(fired) = fired else { return Ok(true) };
             self.counts.fired(&fired);
             if self.is_full() && !self.commit()? {
@@ -102,22 +106,27 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             fields,
             now: self.around.clock.now(),
         };
-        let (store, outbox) = (&*self.store, &mut self.outbox);
+        let mut scene = Scene {
+            contents,
+            store: &*self.store,
+            results,
+            outbox: &mut self.outbox,
+        };
         // One after the other: a key may have filled several.
         let mut fire = |(window, key, time): (Window, Key, Timestamp)| {
             let pane = std::iter::once(Pane::of(window));
-            let pieces = windows.pieces(pane, &key, contents, store)?;
+            let pieces = windows.pieces(pane, &key, scene.contents, scene.store)?;
             let due = Due {
                 at: time,
                 ..Due::new(window, key, pieces)
             };
             if matches!(windows.windowing.kind, Kind::TotalByCount { .. }) {
-                return windows.publish_totals(vec![due], contents, store, &results, outbox);
+                return windows.publish_totals(vec![due], &mut scene);
             }
             let due = [due];
-            let fired = windows.publish(&due, true, contents, store, &results, outbox)?;
+            let fired = windows.publish(&due, true, &mut scene)?;
             let [due] = &due;
-            windows.drop_pieces(&due.key, &due.pieces, contents, &results, outbox)?;
+            windows.drop_pieces(&due.key, &due.pieces, &mut scene)?;
             Ok(fired)
         };
         for full in full {
@@ -162,6 +171,12 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             fields,
             now: self.around.clock.now(),
         };
+        let mut scene = Scene {
+            contents,
+            store: &*self.store,
+            results,
+            outbox: &mut self.outbox,
+        };
         for task in self.tasks.values_mut() {
             let Some(windows) = &mut task.windows else {
                 continue;
@@ -170,8 +185,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             let of = changed.range((owner, Window::FIRST, Key::default())..);
             let of = of.take_while(|(of, ..)| *of == owner);
             let of: Vec<_> = of.map(|(_, pane, key)| (*pane, key)).collect();
-            let fired =
-                windows.publish_early(&of, contents, &*self.store, &results, &mut self.outbox);
+            let fired = windows.publish_early(&of, &mut scene);
             let fired = fired.map_err(|error| self.around.failure(error, None))?;
             self.counts.fired(&fired);
         }

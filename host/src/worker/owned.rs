@@ -16,6 +16,7 @@ use super::contents::{AT_ONCE, Contents};
 use super::entries::{Held, Publications};
 use super::gather::Counters;
 use super::layout::{How, Layout, Stored};
+use super::overlap::Overlap;
 use super::pieces::Piece;
 use super::steps::StepError;
 use super::timeline::Firing;
@@ -74,6 +75,7 @@ pub(super) struct OwnedWindows {
     pub(super) counters: Counters,
     pub(super) held: Held,
     pub(super) publications: Publications,
+    pub(super) overlap: Overlap,
     next_write: Write,
     /// The state as it was written last.
     written: Option<TaskState>,
@@ -106,6 +108,7 @@ impl OwnedWindows {
             counters: Counters::default(),
             held: Held::default(),
             publications: Publications::default(),
+            overlap: Overlap::new(),
             next_write: Write::BASE.next(),
             written: None,
             key: Vec::new(),
@@ -124,6 +127,7 @@ impl OwnedWindows {
         self.watermarks = Watermarks::new(sources.iter().cloned());
         (self.fired, self.next_write) = (Timestamp::MIN, Write::BASE.next());
         (self.firing, self.after) = (None, None);
+        self.overlap = Overlap::new();
         self.written = None;
         self.key.clear();
         StateKey::Task.encode(&mut self.key);

@@ -3,12 +3,12 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::contents::{AT_ONCE, Contents};
+use super::contents::AT_ONCE;
 use super::owned::{OwnedWindows, bring_back};
 use super::pieces::{Due, Piece};
-use super::results::{Fired, Results};
+use super::results::Fired;
+use super::scene::Scene;
 use super::steps::StepError;
-use crate::log::Outbox;
 use crate::state::Store;
 use crate::time::Timestamp;
 use crate::window::{Key, Pane, Publicity, Sessions, Slot, Window};
@@ -23,10 +23,7 @@ impl OwnedWindows {
         &mut self,
         since: Timestamp,
         taken: Vec<(Key, Vec<Piece>)>,
-        contents: &mut Contents,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
         let into = taken.iter().flat_map(|(key, pieces)| {
             let to = |piece: &Piece| Pane::of(piece.pane.span);
@@ -34,7 +31,7 @@ impl OwnedWindows {
                 .iter()
                 .map(move |piece| (to(piece), &**key, std::slice::from_ref(piece)))
         });
-        self.move_pieces(into, contents, results, outbox)?;
+        self.move_pieces(into, scene)?;
         let Some(assigner) = self.windowing.assigner() else {
             return Ok(Fired::default());
         };
@@ -43,6 +40,7 @@ impl OwnedWindows {
         let mut again: BTreeMap<Window, BTreeSet<&Key>> = BTreeMap::new();
         for (key, pieces) in &taken {
             for piece in pieces {
+                self.overlap.changed(piece.pane.span, key);
                 let windows = assigner.windows_of(piece.pane.span);
                 for window in windows.filter(is_published) {
                     again.entry(window).or_default().insert(key);
@@ -51,14 +49,14 @@ impl OwnedWindows {
         }
         let mut fired = Fired::default();
         for (window, keys) in again {
-            let panes = self.panes_of(window, contents);
+            let panes = self.panes_of(window, scene.contents);
             let due = keys.into_iter().map(|key| {
                 let panes = panes.iter().map(|pane| Pane::of(*pane));
-                let pieces = self.pieces(panes, key, contents, store)?;
+                let pieces = self.pieces(panes, key, scene.contents, scene.store)?;
                 Ok(Due::new(window, key.clone(), pieces))
             });
             let due: Vec<Due> = due.collect::<Result<_, StepError>>()?;
-            fired.add(self.publish(&due, true, contents, store, results, outbox)?);
+            fired.add(self.publish(&due, true, scene)?);
         }
         Ok(fired)
     }
@@ -67,25 +65,23 @@ impl OwnedWindows {
     ///
     /// # Errors
     /// If the function failed.
-    pub(super) fn move_pieces<'a>(
+    pub(super) fn move_pieces<'a, S: Store>(
         &mut self,
         pieces: impl Iterator<Item = (Pane, &'a [u8], &'a [Piece])>,
-        contents: &mut Contents,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<(), StepError> {
         let (mut slots, mut parts): (Vec<Slot>, Vec<Cow<'_, [u8]>>) = (Vec::new(), Vec::new());
         let (mut wholes, mut into) = (Vec::new(), Vec::new());
         let mut moved = Vec::new();
         for (to, key, pieces) in pieces {
             let is_cold = self.cold.contains(to, key);
-            let to = contents.slot(self.owner(), to, key, is_cold);
+            let to = scene.contents.slot(self.owner(), to, key, is_cold);
             for piece in pieces {
                 moved.push((key, piece));
-                bring_back(piece, contents)?;
-                if let (Some(slot), true) = (piece.slot, contents.is_aggregate()) {
+                bring_back(piece, scene.contents)?;
+                if let (Some(slot), true) = (piece.slot, scene.contents.is_aggregate()) {
                     // All of it is at hand.
-                    if contents.held(slot).is_filled {
+                    if scene.contents.held(slot).is_filled {
                         wholes.push(slot);
                         into.push(to);
                     }
@@ -95,21 +91,21 @@ impl OwnedWindows {
                 let stored = stored.map(|(_, _, bytes)| Cow::Borrowed(bytes.as_slice()));
                 let hot = piece
                     .slot
-                    .map(|slot| Cow::Owned(contents.rows(slot).to_vec()));
+                    .map(|slot| Cow::Owned(scene.contents.rows(slot).to_vec()));
                 parts.extend(stored.chain(hot));
                 slots.resize(parts.len(), to);
             }
         }
         let parts: Vec<&[u8]> = parts.iter().map(AsRef::as_ref).collect();
-        contents.merge(&slots, &parts)?;
+        scene.contents.merge(&slots, &parts)?;
         for (wholes, into) in wholes.chunks(AT_ONCE).zip(into.chunks(AT_ONCE)) {
-            let bytes = contents.snapshot(wholes)?;
+            let bytes = scene.contents.snapshot(wholes)?;
             let bytes: Vec<&[u8]> = bytes.iter().map(Option::unwrap_or_default).collect();
-            contents.merge(into, &bytes)?;
+            scene.contents.merge(into, &bytes)?;
         }
         for (key, piece) in moved {
             let piece = std::slice::from_ref(piece);
-            self.drop_pieces(key, piece, contents, results, outbox)?;
+            self.drop_pieces(key, piece, scene)?;
         }
         Ok(())
     }
@@ -122,14 +118,11 @@ impl OwnedWindows {
         &mut self,
         since: Timestamp,
         taken: Vec<(Key, Vec<Piece>)>,
-        contents: &mut Contents,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
         let mut fired = Fired::default();
         for (key, pieces) in taken {
-            let joined = self.join_of_key(since, &key, pieces, contents, store, results, outbox);
+            let joined = self.join_of_key(since, &key, pieces, scene);
             fired.add(joined?);
         }
         Ok(fired)
@@ -137,16 +130,12 @@ impl OwnedWindows {
 
     /// Rows of a key that have waited for `since` join its sessions, each piece a span of its own. First those that are not late by
     /// themselves, then the others as long as one joins. What is late in the end is written as that.
-    #[expect(clippy::too_many_arguments, reason = "the world of a step")]
     fn join_of_key<S: Store>(
         &mut self,
         since: Timestamp,
         key: &[u8],
         pieces: Vec<Piece>,
-        contents: &mut Contents,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
         let is_late = |span: Window| self.windowing.over_at(span.end) < since;
         let (mut waiting, in_time): (Vec<Piece>, Vec<Piece>) = pieces
@@ -171,11 +160,11 @@ impl OwnedWindows {
             join(&mut self.sessions, piece);
         }
         let mut fired = Fired::default();
-        fired.add(self.withdraw_grown(store, results, outbox)?);
+        fired.add(self.withdraw_grown(scene)?);
         let into = joined
             .iter()
             .map(|(to, piece)| (Pane::of(*to), key, std::slice::from_ref(piece)));
-        self.move_pieces(into, contents, results, outbox)?;
+        self.move_pieces(into, scene)?;
         // A session that was published and has not grown is published again.
         let spans = joined.iter().filter_map(|(to, _)| {
             let session = self.sessions.of_pane(key, *to)?;
@@ -183,16 +172,16 @@ impl OwnedWindows {
         });
         let spans: BTreeSet<Window> = spans.collect();
         for span in spans {
-            let due = self.session_due(span, key, contents, store)?;
-            fired.add(self.publish(&[due], true, contents, store, results, outbox)?);
+            let due = self.session_due(span, key, scene.contents, scene.store)?;
+            fired.add(self.publish(&[due], true, scene)?);
         }
         for piece in &waiting {
             for row in self.held.of(since, key, piece.pane.span) {
-                results.writing.late_row(outbox, row);
+                scene.results.writing.late_row(scene.outbox, row);
                 fired.late += 1;
             }
         }
-        self.drop_pieces(key, &waiting, contents, results, outbox)?;
+        self.drop_pieces(key, &waiting, scene)?;
         Ok(fired)
     }
 }

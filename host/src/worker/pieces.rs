@@ -56,6 +56,8 @@ pub(super) struct Due {
     pub(super) at: Timestamp,
     /// What there is of it, pane by pane.
     pub(super) pieces: Vec<Piece>,
+    /// What there is of it besides, merged before.
+    pub(super) parts: Vec<Vec<u8>>,
 }
 
 impl Due {
@@ -66,6 +68,7 @@ impl Due {
             key,
             at: window.end,
             pieces,
+            parts: Vec::new(),
         }
     }
 }
@@ -74,6 +77,10 @@ impl Due {
 #[derive(Debug)]
 pub(super) struct Keys {
     panes: Vec<PaneKeys>,
+    /// Whether keys of windows that overlap come too, though they may have nothing in these panes.
+    with_overlap: bool,
+    /// The last one taken.
+    after: Option<Key>,
 }
 
 #[derive(Debug)]
@@ -117,6 +124,16 @@ impl Keys {
         });
         Self {
             panes: panes.collect(),
+            with_overlap: false,
+            after: after.map(Key::from),
+        }
+    }
+
+    /// With the keys of which something is known from windows that have fired.
+    pub(super) fn with_overlap(self) -> Self {
+        Self {
+            with_overlap: true,
+            ..self
         }
     }
 
@@ -136,7 +153,8 @@ impl Keys {
             for pane in &mut self.panes {
                 pane.fill(windows, store, most)?;
             }
-            let next = self.panes.iter().filter_map(PaneKeys::next).min();
+            let next = self.panes.iter().filter_map(PaneKeys::next);
+            let next = next.chain(self.overlapping(windows)).min();
             let Some(key) = next.map(Key::from) else {
                 break;
             };
@@ -144,13 +162,24 @@ impl Keys {
             let pieces: Vec<Piece> = pieces.collect();
             let stored = pieces.iter().flat_map(|piece| &piece.stored);
             bytes += stored.map(|(_, _, bytes)| bytes.len()).sum::<usize>();
+            if self.with_overlap {
+                self.after = Some(key.clone());
+            }
             taken.push((key, pieces));
         }
         Ok(taken)
     }
 
+    fn overlapping<'a>(&self, windows: &'a OwnedWindows) -> Option<&'a [u8]> {
+        let next = || windows.overlap.next_key(self.after.as_deref());
+        self.with_overlap.then(next)?.map(|key| &**key)
+    }
+
     /// Whether there are no more.
-    pub(super) fn is_over(&self) -> bool {
+    pub(super) fn is_over(&self, windows: &OwnedWindows) -> bool {
+        if self.overlapping(windows).is_some() {
+            return false;
+        }
         let is_over =
             |pane: &PaneKeys| pane.hot.is_empty() && pane.page.is_empty() && pane.cursor.is_none();
         self.panes.iter().all(is_over)

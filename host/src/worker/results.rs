@@ -1,5 +1,4 @@
-//! From contents to results: what the function makes of the pieces of a window and key, which revision of its result that is, and what
-//! is written of it.
+//! What is published of a window and key: which revision of its result that is, and what is written of it.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,28 +8,18 @@ use arrow_array::types::{Float64Type, Int64Type};
 use arrow_array::{Array, ArrayRef, Float64Array, Int64Array};
 
 use super::WorkerError;
-use super::contents::{AT_ONCE, Contents};
-use super::owned::{OwnedWindows, bring_back};
+use super::owned::OwnedWindows;
 use super::pieces::Due;
+use super::scene::{Results, Scene};
 use super::steps::StepError;
 use super::windowing::{Kind, TOTAL};
-use super::write::{ResultRow, Shown, Writing};
+use super::write::{ResultRow, Shown};
 use crate::log::Outbox;
 use crate::pipeline::config::Updates;
-use crate::plugin::{AppliedWindow, Produced};
 use crate::rows::{Field, FieldType, Rows, decode_rows, encode_rows};
-use crate::state::{Published, Store, segments};
+use crate::state::{Published, Store};
 use crate::time::Timestamp;
-use crate::window::{Pane, Slot, Window};
-
-/// How the results of a window step are written.
-pub(super) struct Results<'a> {
-    pub(super) writing: &'a Writing,
-    /// The type of the key; `None` for a step without.
-    pub(super) key: Option<FieldType>,
-    pub(super) fields: &'a [Field],
-    pub(super) now: Timestamp,
-}
+use crate::window::Window;
 
 /// What publishing brought.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,15 +55,12 @@ impl OwnedWindows {
         &mut self,
         due: &[Due],
         is_final: bool,
-        contents: &mut Contents,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
-        let produced = if contents.is_aggregate() {
-            self.finish(due, contents)?
+        let produced = if scene.contents.is_aggregate() {
+            self.finish(due, scene.contents)?
         } else {
-            self.apply(due, contents, results.key.is_some())?
+            self.apply(due, scene.contents, scene.results.key.is_some())?
         };
         let mut fired = Fired::default();
         let mut from = 0;
@@ -103,7 +89,7 @@ impl OwnedWindows {
                 rows: &produced.rows,
                 range: rows,
             };
-            fired.add(self.publish_one(&one, store, results, outbox)?);
+            fired.add(self.publish_one(&one, scene)?);
         }
         Ok(fired)
     }
@@ -111,11 +97,10 @@ impl OwnedWindows {
     fn publish_one<S: Store>(
         &mut self,
         one: &Publication<'_>,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
         let Due { window, key, .. } = one.due;
+        let results = scene.results;
         let is_early = one.is_final == Some(false);
         let mut fired = Fired {
             windows: usize::from(!is_early),
@@ -127,7 +112,7 @@ impl OwnedWindows {
             _ => *window,
         };
         let before = match self.windowing.repeats() {
-            true => self.published(name, key, store)?,
+            true => self.published(name, key, scene.store)?,
             false => None,
         };
         let revision = before.as_ref().map_or(0, |before| before.revision + 1);
@@ -153,17 +138,17 @@ impl OwnedWindows {
             (Updates::Discarding, Some(_)) => {
                 let changed = difference(results.fields, one, &old).map_err(StepError::Host)?;
                 for row in 0..changed.len {
-                    write(outbox, &changed, row)?;
+                    write(scene.outbox, &changed, row)?;
                     fired.results += 1;
                 }
             }
             (updates, before) => {
                 if let (Updates::Retracting, Some(before)) = (updates, before) {
-                    self.retract(before, &old, key, results, outbox)?;
+                    self.retract(before, &old, key, &results, scene.outbox)?;
                     fired.retractions += old.len;
                 }
                 for row in one.range.clone() {
-                    write(outbox, one.rows, row)?;
+                    write(scene.outbox, one.rows, row)?;
                     fired.results += 1;
                 }
             }
@@ -182,7 +167,7 @@ impl OwnedWindows {
                 is_final: !is_early,
                 rows,
             });
-            self.note_publication(name, key, published, outbox, results.now);
+            self.note_publication(name, key, published, scene.outbox, results.now);
         }
         Ok(fired)
     }
@@ -193,18 +178,17 @@ impl OwnedWindows {
     /// If the store can't be read, or a result is larger than the sink takes.
     pub(super) fn withdraw_grown<S: Store>(
         &mut self,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
+        let results = scene.results;
         let mut fired = Fired::default();
         for (span, key) in self.sessions.take_withdrawn() {
-            let Some(before) = self.published(span, &key, store)? else {
+            let Some(before) = self.published(span, &key, scene.store)? else {
                 continue;
             };
             let rows = self.decoded(&before, results.fields)?;
-            self.retract(&before, &rows, &key, results, outbox)?;
-            self.note_publication(span, &key, None, outbox, results.now);
+            self.retract(&before, &rows, &key, &results, scene.outbox)?;
+            self.note_publication(span, &key, None, scene.outbox, results.now);
             fired.results += rows.len;
             fired.retractions += rows.len;
         }
@@ -257,128 +241,6 @@ impl OwnedWindows {
             Kind::Count { .. } => Shown::rows(window.start.0, window.end.0 - 1, at),
             Kind::TotalByCount { .. } => Shown::rows(0, window.end.0 - 1, at),
         }
-    }
-
-    /// The results of an aggregate's windows and keys. Sources are indices into `due`.
-    fn finish(&self, due: &[Due], contents: &mut Contents) -> Result<Produced, StepError> {
-        let failed = StepError::of(contents.function());
-        // What is in several pieces, or only in the store, gets a slot for the time of this call.
-        let mut guests: Vec<(usize, Slot)> = Vec::with_capacity(due.len());
-        let mut borrowed: Vec<Slot> = Vec::new();
-        let (mut wholes, mut into) = (Vec::new(), Vec::new());
-        let (mut slots, mut parts): (Vec<Slot>, Vec<&[u8]>) = (Vec::new(), Vec::new());
-        for (at, due) in due.iter().enumerate() {
-            for piece in &due.pieces {
-                bring_back(piece, contents)?;
-            }
-            if let [only] = due.pieces.as_slice()
-                && let Some(slot) = only.slot
-            {
-                if contents.held(slot).is_filled {
-                    guests.push((at, slot));
-                }
-                continue;
-            }
-            let scratch = Pane {
-                since: Timestamp::MAX,
-                span: due.window,
-            };
-            let scratch = contents.slot(self.owner(), scratch, &due.key, false);
-            borrowed.push(scratch);
-            let mut is_filled = false;
-            for piece in &due.pieces {
-                match piece.slot {
-                    Some(slot) if contents.held(slot).is_filled => {
-                        wholes.push(slot);
-                        into.push(scratch);
-                        is_filled = true;
-                    }
-                    Some(_) => {}
-                    None => {
-                        for (_, _, bytes) in &piece.stored {
-                            slots.push(scratch);
-                            parts.push(bytes);
-                            is_filled = true;
-                        }
-                    }
-                }
-            }
-            if is_filled {
-                guests.push((at, scratch));
-            }
-        }
-        contents.restore(&slots, &parts)?;
-        for (wholes, into) in wholes.chunks(AT_ONCE).zip(into.chunks(AT_ONCE)) {
-            let bytes = contents.snapshot(wholes)?;
-            let bytes: Vec<&[u8]> = bytes.iter().map(Option::unwrap_or_default).collect();
-            contents.restore(into, &bytes)?;
-        }
-        let asked: Vec<u32> = guests.iter().map(|(_, slot)| slot.0).collect();
-        let instance = contents.aggregate().ok_or_else(another_kind)?;
-        let mut produced = match asked.as_slice() {
-            [] => Produced::default(),
-            asked => instance.finish(asked).map_err(failed)?,
-        };
-        for source in &mut produced.source {
-            let at = guests[*source as usize].0;
-            *source = u32::try_from(at).expect("a slice has fewer than 2^32 keys");
-        }
-        contents.free(&borrowed)?;
-        Ok(produced)
-    }
-
-    /// The results of a window-apply's windows and keys. Sources are indices into `due`.
-    fn apply(
-        &self,
-        due: &[Due],
-        contents: &mut Contents,
-        is_keyed: bool,
-    ) -> Result<Produced, StepError> {
-        let function = contents.function();
-        let mut windows = Vec::new();
-        let mut sources = Vec::new();
-        let mut bounds = vec![0];
-        let mut parts = Vec::new();
-        for (at, due) in due.iter().enumerate() {
-            let mut segments = Vec::new();
-            for piece in &due.pieces {
-                let hot = piece.slot.map(|slot| contents.rows(slot));
-                let stored = piece.stored.iter().map(|(_, _, bytes)| bytes.as_slice());
-                for bytes in stored.chain(hot) {
-                    for segment in segments::read(bytes) {
-                        segments.push(segment.map_err(|error| self.damaged(&error))?);
-                    }
-                }
-            }
-            // Within each source partition in the order of the log, whatever the order in which they came together.
-            segments.sort_by_key(|(source, _)| *source);
-            let rows: Vec<&[u8]> = segments.into_iter().map(|(_, rows)| rows).collect();
-            let fields = contents.fields().ok_or_else(another_kind)?;
-            let rows = decode_rows(fields, &rows).map_err(|error| self.damaged(&error))?;
-            if rows.is_empty() {
-                continue;
-            }
-            let end = bounds[bounds.len() - 1] + u32::try_from(rows.len).map_err(bug)?;
-            bounds.push(end);
-            parts.push(rows);
-            sources.push(u32::try_from(at).map_err(bug)?);
-            windows.push(AppliedWindow {
-                start: due.window.start.0,
-                end: due.window.end.0,
-                key: is_keyed.then(|| String::from_utf8_lossy(&due.key).into_owned()),
-            });
-        }
-        if windows.is_empty() {
-            return Ok(Produced::default());
-        }
-        let rows = Rows::concat(&parts).map_err(bug)?;
-        let instance = contents.apply().ok_or_else(another_kind)?;
-        let produced = instance.apply(&windows, &bounds, &rows);
-        let mut produced = produced.map_err(StepError::of(function))?;
-        for source in &mut produced.source {
-            *source = sources[*source as usize];
-        }
-        Ok(produced)
     }
 }
 
@@ -435,14 +297,4 @@ fn difference(fields: &[Field], new: &Publication<'_>, old: &Rows) -> Result<Row
         .enumerate()
         .map(|(at, field)| column(at, field));
     Ok(Rows::new(1, columns.collect()))
-}
-
-fn another_kind() -> StepError {
-    StepError::Host(WorkerError::Bug(
-        "a window function of another kind".to_owned(),
-    ))
-}
-
-fn bug(error: impl ToString) -> StepError {
-    StepError::Host(WorkerError::Bug(error.to_string()))
 }

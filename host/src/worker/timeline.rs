@@ -5,13 +5,13 @@
 //! fire; then what is over goes. Each step is a portion, so that no move of the watermark stalls the worker or has to be staged as
 //! one.
 
-use super::contents::{AT_ONCE, Contents};
+use super::contents::Contents;
 use super::owned::OwnedWindows;
 use super::pieces::{Due, Keys, Piece};
-use super::results::{Fired, Results};
+use super::results::Fired;
+use super::scene::Scene;
 use super::steps::StepError;
 use super::windowing::{Kind, TOTAL};
-use crate::log::Outbox;
 use crate::state::Store;
 use crate::time::Timestamp;
 use crate::window::{Key, Pane, Publicity, Window};
@@ -45,23 +45,23 @@ impl OwnedWindows {
     /// If the function failed, the store can't be read, or a result is larger than the sink takes.
     pub(super) fn fire<S: Store>(
         &mut self,
-        contents: &mut Contents,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Option<Fired>, StepError> {
         let firing = match self.firing.take() {
             Some(firing) => firing,
             None => {
                 let lowest = self.watermarks.lowest();
                 let until = self.due_until();
-                let Some(event) = self.next_event(contents).filter(|(at, _)| *at <= until) else {
+                let Some(event) = self
+                    .next_event(scene.contents)
+                    .filter(|(at, _)| *at <= until)
+                else {
                     self.fired = self.fired.max(lowest);
                     return Ok(None);
                 };
                 let (at, event) = event;
                 self.pass(at, event);
-                let keys = self.keys_of(event, contents);
+                let keys = self.keys_of(event, scene.contents);
                 Firing { event, keys }
             }
         };
@@ -69,53 +69,51 @@ impl OwnedWindows {
         let mut fired = Fired::default();
         match event {
             Event::FireSessions => {
-                fired.add(self.withdraw_grown(store, results, outbox)?);
-                let due = self.due_sessions(contents, store)?;
-                fired.add(self.publish(&due, true, contents, store, results, outbox)?);
+                fired.add(self.withdraw_grown(scene)?);
+                let due = self.due_sessions(scene.contents, scene.store)?;
+                fired.add(self.publish(&due, true, scene)?);
                 for due in &due {
                     self.sessions
                         .publish(&due.key, due.window, Publicity::Published);
                     if self.windowing.ends_when_fired() {
-                        self.close_session(due, contents, results, outbox)?;
+                        self.close_session(due, scene)?;
                     }
                 }
                 return Ok(Some(fired));
             }
             Event::CloseSessions => {
-                let due = self.over_sessions(contents, store)?;
+                let due = self.over_sessions(scene.contents, scene.store)?;
                 for due in &due {
-                    self.close_session(due, contents, results, outbox)?;
+                    self.close_session(due, scene)?;
                 }
                 return Ok(Some(fired));
             }
             Event::Pending(since) => {
-                let taken = keys.take(self, store)?;
+                let taken = keys.take(self, scene.store)?;
                 fired = if self.windowing.has_sessions() {
-                    self.join_pending(since, taken, contents, store, results, outbox)?
+                    self.join_pending(since, taken, scene)?
                 } else {
-                    self.count_pending(since, taken, contents, store, results, outbox)?
+                    self.count_pending(since, taken, scene)?
                 };
             }
             Event::Fire(window) => {
-                let taken = keys.take(self, store)?;
-                fired = self.fire_window(window, taken, contents, store, results, outbox)?;
+                let taken = keys.take(self, scene.store)?;
+                fired = self.fire_window(window, taken, scene)?;
             }
             Event::Close(_) => {
-                for (key, pieces) in keys.take(self, store)? {
-                    self.drop_pieces(&key, &pieces, contents, results, outbox)?;
+                for (key, pieces) in keys.take(self, scene.store)? {
+                    self.drop_pieces(&key, &pieces, scene)?;
                 }
             }
         }
-        if keys.is_over() {
-            self.end_event(event, store, results, outbox)?;
-        } else {
+        if !(keys.is_over(self) && self.end_event(event, scene)?) {
             self.firing = Some(Firing { event, keys });
         }
         Ok(Some(fired))
     }
 
     /// Up to when everything is due.
-    fn due_until(&self) -> Timestamp {
+    pub(super) fn due_until(&self) -> Timestamp {
         match (self.watermarks.have_ended(), self.windowing.has_sessions()) {
             (false, _) => self.watermarks.lowest(),
             // Nothing more comes: rows that wait for the very end need not, nor sessions whose rows have long gaps of their own.
@@ -195,7 +193,7 @@ impl OwnedWindows {
     }
 
     /// The keys to which an event happens.
-    fn keys_of(&self, event: Event, contents: &Contents) -> Keys {
+    fn keys_of(&mut self, event: Event, contents: &Contents) -> Keys {
         match event {
             Event::Close(pane) => {
                 let pane = std::iter::once(Pane::of(pane));
@@ -204,8 +202,13 @@ impl OwnedWindows {
             Event::Fire(window) => {
                 let after = self.after.as_ref().filter(|(firing, _)| *firing == window);
                 let after = after.map(|(_, key)| key.as_slice());
-                let panes = self.panes_of(window, contents).into_iter().map(Pane::of);
-                Keys::of(self, panes, after, contents)
+                let panes = self.panes_of(window, contents).into_iter();
+                if !self.shares_panes(contents) {
+                    return Keys::of(self, panes.map(Pane::of), after, contents);
+                }
+                self.overlap.fires(window, after);
+                let new = panes.filter(|pane| !self.overlap.knows(*pane));
+                Keys::of(self, new.map(Pane::of), after, contents).with_overlap()
             }
             Event::Pending(since) => {
                 let panes = self.waiting_for(since, contents);
@@ -215,6 +218,11 @@ impl OwnedWindows {
                 Keys::of(self, std::iter::empty(), None, contents)
             }
         }
+    }
+
+    /// Whether what windows have in common is merged once for all of them.
+    fn shares_panes(&self, contents: &Contents) -> bool {
+        self.windowing.overlaps() && contents.is_aggregate()
     }
 
     /// The panes with contents that a window has.
@@ -241,25 +249,25 @@ impl OwnedWindows {
         &mut self,
         window: Window,
         taken: Vec<(Key, Vec<Piece>)>,
-        contents: &mut Contents,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
         let last = taken.last().map(|(key, _)| key.to_vec());
-        let due: Vec<Due> = taken
-            .into_iter()
-            .map(|(key, pieces)| Due::new(window, key, pieces))
-            .collect();
+        let due: Vec<Due> = if self.shares_panes(scene.contents) {
+            self.due_of_overlap(window, taken, scene)?
+        } else {
+            let due = taken.into_iter();
+            due.map(|(key, pieces)| Due::new(window, key, pieces))
+                .collect()
+        };
         if matches!(self.windowing.kind, Kind::TotalByTime(_)) {
-            return self.publish_totals(due, contents, store, results, outbox);
+            return self.publish_totals(due, scene);
         }
-        let fired = self.publish(&due, true, contents, store, results, outbox)?;
+        let fired = self.publish(&due, true, scene)?;
         if self.windowing.ends_when_fired() {
             for due in &due {
-                self.drop_pieces(&due.key, &due.pieces, contents, results, outbox)?;
+                self.drop_pieces(&due.key, &due.pieces, scene)?;
                 if self.windowing.repeats() {
-                    self.note_publication(window, &due.key, None, outbox, results.now);
+                    self.note_publication(window, &due.key, None, scene.outbox, scene.results.now);
                 }
             }
         } else if let Some(last) = last {
@@ -272,40 +280,41 @@ impl OwnedWindows {
     pub(super) fn publish_totals<S: Store>(
         &mut self,
         due: Vec<Due>,
-        contents: &mut Contents,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<Fired, StepError> {
         let total = Pane::of(TOTAL);
         let into = due
             .iter()
             .map(|due| (total, &*due.key, due.pieces.as_slice()));
-        self.move_pieces(into, contents, results, outbox)?;
+        self.move_pieces(into, scene)?;
         let totals = due.into_iter().map(|due| {
-            let pieces = self.pieces(std::iter::once(total), &due.key, contents, store)?;
+            let pieces = self.pieces(
+                std::iter::once(total),
+                &due.key,
+                scene.contents,
+                scene.store,
+            )?;
             Ok(Due { pieces, ..due })
         });
         let totals: Vec<Due> = totals.collect::<Result<_, StepError>>()?;
-        self.publish(&totals, true, contents, store, results, outbox)
+        self.publish(&totals, true, scene)
     }
 
-    /// The event has happened to all keys.
+    /// The event has happened to all keys. Returns whether that is all of it.
     fn end_event<S: Store>(
         &mut self,
         event: Event,
-        store: &S,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
-    ) -> Result<(), StepError> {
+        scene: &mut Scene<'_, S>,
+    ) -> Result<bool, StepError> {
         match event {
             Event::Pending(since) => {
                 self.cold.remove_waiting(since);
-                self.end_held(since, outbox, results.now);
+                self.end_held(since, scene.outbox, scene.results.now);
             }
             Event::Fire(window) => {
                 self.fired = self.fired.max(window.end);
                 self.after = None;
+                self.overlap.passed(window);
                 if self.windowing.ends_when_fired() {
                     self.cold.remove_pane(Pane::of(window));
                 }
@@ -316,106 +325,33 @@ impl OwnedWindows {
                     // What a window that ends before this has published, nobody asks for again.
                     let at = self.windowing.closed_at(pane).0;
                     let end = at.saturating_sub(self.windowing.lateness);
-                    self.end_publications(Timestamp(end), store, outbox, results.now)?;
+                    let (store, now) = (scene.store, scene.results.now);
+                    return Ok(self.end_publications(Timestamp(end), store, scene.outbox, now)?);
                 }
             }
             Event::FireSessions | Event::CloseSessions => {}
         }
-        Ok(())
-    }
-
-    /// Sessions that are published next, all before anything else happens.
-    fn due_sessions<S: Store>(
-        &self,
-        contents: &Contents,
-        store: &S,
-    ) -> Result<Vec<Due>, StepError> {
-        let owner = self.owner();
-        let waiting = [
-            contents.slots().first_pending(owner),
-            self.cold.first_pending(),
-        ];
-        let waiting = waiting.into_iter().flatten().map(|pane| pane.since).min();
-        let until = self.due_until();
-        let is_due = |end: Timestamp| end <= until && waiting.is_none_or(|since| end < since);
-        let due = self.sessions.due().take_while(|(span, _)| is_due(span.end));
-        self.sessions_due(due.take(AT_ONCE), contents, store)
-    }
-
-    /// Sessions that are over next.
-    fn over_sessions<S: Store>(
-        &self,
-        contents: &Contents,
-        store: &S,
-    ) -> Result<Vec<Due>, StepError> {
-        let Some((first, _)) = self.sessions.first_published() else {
-            return Ok(Vec::new());
-        };
-        let over = self.sessions.published();
-        let over = over.take_while(|(span, _)| span.end == first.end);
-        self.sessions_due(over.take(AT_ONCE), contents, store)
-    }
-
-    fn sessions_due<'a, S: Store>(
-        &'a self,
-        sessions: impl Iterator<Item = &'a (Window, Key)>,
-        contents: &Contents,
-        store: &S,
-    ) -> Result<Vec<Due>, StepError> {
-        let due = sessions.map(|(span, key)| self.session_due(*span, key, contents, store));
-        due.collect()
-    }
-
-    /// A session with what there is of it.
-    pub(super) fn session_due<S: Store>(
-        &self,
-        span: Window,
-        key: &[u8],
-        contents: &Contents,
-        store: &S,
-    ) -> Result<Due, StepError> {
-        let session = self.sessions.get(key, span);
-        let panes = session
-            .map(|session| session.panes.as_slice())
-            .unwrap_or_default();
-        let panes = panes.iter().map(|pane| Pane::of(*pane));
-        let pieces = self.pieces(panes, key, contents, store)?;
-        Ok(Due::new(span, key.into(), pieces))
-    }
-
-    fn close_session(
-        &mut self,
-        due: &Due,
-        contents: &mut Contents,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
-    ) -> Result<(), StepError> {
-        self.drop_pieces(&due.key, &due.pieces, contents, results, outbox)?;
-        if let Some(session) = self.sessions.remove(&due.key, due.window) {
-            for pane in session.panes {
-                self.cold.remove_key(pane, &due.key);
-            }
-        }
-        if self.windowing.repeats() {
-            self.note_publication(due.window, &due.key, None, outbox, results.now);
-        }
-        Ok(())
+        Ok(true)
     }
 
     /// Lets go of contents, and stages the end of their records.
-    pub(super) fn drop_pieces(
+    pub(super) fn drop_pieces<S: Store>(
         &mut self,
         key: &[u8],
         pieces: &[Piece],
-        contents: &mut Contents,
-        results: &Results<'_>,
-        outbox: &mut Outbox,
+        scene: &mut Scene<'_, S>,
     ) -> Result<(), StepError> {
         for piece in pieces {
-            let records = piece.records(contents);
-            self.end_records(piece.pane, key, records.into_iter(), outbox, results.now);
+            let records = piece.records(scene.contents);
+            self.end_records(
+                piece.pane,
+                key,
+                records.into_iter(),
+                scene.outbox,
+                scene.results.now,
+            );
             if let Some(slot) = piece.slot {
-                contents.free(&[slot])?;
+                scene.contents.free(&[slot])?;
             }
         }
         Ok(())

@@ -86,6 +86,11 @@ impl Windowing {
         matches!(self.kind, Kind::Session { .. })
     }
 
+    /// Whether windows have panes in common.
+    pub(super) fn overlaps(&self) -> bool {
+        matches!(&self.kind, Kind::Timed(assigner) if !assigner.is_simple())
+    }
+
     /// Whether a window is published once, and gone with that.
     pub(super) fn ends_when_fired(&self) -> bool {
         match &self.kind {
