@@ -130,7 +130,10 @@ impl From<WorkerError> for Failure {
     fn from(error: WorkerError) -> Self {
         let text = error.to_string();
         match error {
-            WorkerError::Plugin { .. } | WorkerError::Start { .. } => Failure::Plugin(text),
+            WorkerError::Plugin { .. }
+            | WorkerError::Start { .. }
+            | WorkerError::Budget { .. }
+            | WorkerError::Row { .. } => Failure::Plugin(text),
             WorkerError::Log(_) | WorkerError::GaveUp { .. } | WorkerError::Commit(_) => {
                 Failure::Log(text)
             }

@@ -113,6 +113,11 @@ impl Function {
         &self.config.name
     }
 
+    /// How the pipeline's file has it.
+    pub fn config(&self) -> &FunctionConfig {
+        &self.config
+    }
+
     /// The component.
     pub fn plugin(&self) -> &Plugin {
         &self.plugin

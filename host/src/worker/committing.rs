@@ -207,7 +207,13 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         self.outbox.clear();
         self.uncommitted = 0;
         self.committed_at = self.around.clock.monotonic();
+        self.failures = 0;
         self.tasks.values_mut().for_each(Task::commit);
+        if !self.quarantine.is_empty() {
+            for task in self.tasks.values() {
+                self.quarantine.committed(&task.at, task.next);
+            }
+        }
         let windows = self
             .tasks
             .values_mut()
@@ -232,6 +238,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+/// A duration in microseconds.
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }

@@ -23,6 +23,31 @@ pub enum WorkerError {
         /// What happened.
         source: Box<GuestFailure>,
     },
+    /// A function failed at more rows within a minute than its step allows.
+    #[error(
+        "a function failed at more than {budget} rows within a minute, and is stopped: put another version in place, or raise the step's \
+         limits.failures_per_minute; the last one: {last}"
+    )]
+    Budget {
+        /// How many the step allows.
+        budget: u32,
+        /// The last failure.
+        last: Box<WorkerError>,
+    },
+    /// A step could not process a row, and says `on_error = "fail"`.
+    #[error(
+        "step {step} could not process the record at {at}, offset {offset}: {reason}; the step says on_error = \"fail\""
+    )]
+    Row {
+        /// The step.
+        step: String,
+        /// The partition of the row.
+        at: TopicPartition,
+        /// Its offset.
+        offset: Offset,
+        /// What the step said.
+        reason: String,
+    },
     /// A function did not start again.
     #[error("step {step}: {source}")]
     Start {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use super::committing::micros;
 use super::lane::{Lane, LaneEnd};
 use super::pieces::Due;
 use super::scene::{Results, Scene};
@@ -32,6 +33,8 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         for slice in 0.. {
             let took = self.around.clock.monotonic().saturating_sub(begun);
             if (took >= STRETCH || slice >= SLICES) && self.turns_unfired < MOST_TURNS {
+                let took_us = micros(took);
+                tracing::debug!(target: "fire", partition = %at, took_us, "left the rest for the next turn");
                 self.unfired = true;
                 return Ok(true);
             }

@@ -1,8 +1,9 @@
 //! One membership in the log's group, from joining to leaving: takes tasks over and gives them up, polls, hands records on.
 //!
 //! A lane owns what a worker has in memory. A transaction that is aborted makes it go back to what is committed
-//! ([`Lane::roll_back`]); one whose fate is unknown, and everything else that may pass, ends the lane, and the worker joins
-//! anew. How a commit is made is in `committing`, how a task is taken over in `claiming`, how windows fire in `firing`.
+//! (`rolling_back`); one whose fate is unknown, and everything else that may pass, ends the lane, and the worker joins
+//! anew. How records are processed is in `processing`, how a commit is made in `committing`, how a task is taken over in `claiming`, how
+//! windows fire in `firing`.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,27 +17,26 @@ use super::early::Early;
 use super::ending::Ends;
 use super::gather::Gatherer;
 use super::pacing::Pacing;
-use super::part::{Outcome, Part};
 use super::partials::{PARTIALS, Partials};
-use super::progress::{Counts, Progress, Reach, Status};
+use super::progress::{Counts, Progress, Reach, Status, add};
+use super::quarantine::Quarantine;
+use super::rolling_back::functions;
 use super::steps::{RowSteps, StepError};
 use super::task::Task;
 use super::topology::Topology;
 use super::write::Writing;
 use crate::decode::{Decoded, Decoder};
 use crate::log::{
-    Fetched, Log, LogError, Membership, Offset, Outbox, Polled, RecordBatch, Session,
-    TopicPartition,
+    Fetched, Log, LogError, Membership, Offset, Outbox, Polled, Session, TopicPartition,
 };
 use crate::pipeline::Pipeline;
-use crate::pipeline::plan::OutputPlan;
 use crate::plugin::PluginEngine;
 use crate::state::{Stage, Stages, Store, StoreError};
 use crate::time::{Clock, Timestamp};
-use crate::window::{Horizon, Key, Owner, Pane, Silence};
+use crate::window::{Key, Owner, Pane};
 
-/// How many rows go through the steps at once: enough to spread the cost of a call, few enough for the cache.
-const BATCH_ROWS: usize = 1_024;
+/// How often in a row functions may fail where there is no row to blame.
+const MOST_FAILURES: u32 = 3;
 /// How long a poll waits for records, so that requests to stop are seen soon.
 const POLL_WAIT: Duration = Duration::from_millis(50);
 
@@ -95,8 +95,8 @@ pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
     pub(super) store: &'a mut S,
     pub(super) topology: Topology,
     pub(super) writing: Writing,
-    decoder: Decoder,
-    steps: RowSteps,
+    pub(super) decoder: Decoder,
+    pub(super) steps: RowSteps,
     pub(super) gatherer: Option<Gatherer>,
     pub(super) contents: Option<Contents>,
     pub(super) partials: Option<Partials>,
@@ -114,12 +114,16 @@ pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
     pub(super) unfired: bool,
     /// For how many turns windows have been left to fire.
     pub(super) turns_unfired: u32,
+    /// Rows at which functions fail.
+    pub(super) quarantine: Quarantine,
+    /// How often functions have failed since the last commit where there was no row to blame.
+    pub(super) failures: u32,
     /// Early results that are to come.
     pub(super) early: Early,
     pub(super) committed_at: Duration,
     pub(super) pacing: Pacing<L::Reader>,
-    fetched: Fetched,
-    decoded: Decoded,
+    pub(super) fetched: Fetched,
+    pub(super) decoded: Decoded,
 }
 
 impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
@@ -167,6 +171,8 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             uncommitted: 0,
             unfired: false,
             turns_unfired: 0,
+            quarantine: Quarantine::default(),
+            failures: 0,
             early: Early::new(around.clock.monotonic()),
             committed_at: around.clock.monotonic(),
             pacing: Pacing::new(&config.source, around.ends.clone()),
@@ -187,9 +193,29 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
     /// See [`LaneEnd`].
     pub(super) fn run(&mut self, stop: impl Fn() -> bool) -> Result<(), LaneEnd> {
         while !stop() {
-            self.step()?;
+            if let Err(end) = self.step() {
+                self.try_again(end)?;
+            }
         }
         self.commit().map(drop)
+    }
+
+    /// A function that failed when there was no row to blame is tried again by a fresh instance, some times in a row: it may have
+    /// leaked, or worn itself out.
+    fn try_again(&mut self, end: LaneEnd) -> Result<(), LaneEnd> {
+        let LaneEnd::Failed(WorkerError::Plugin { .. }) = &end else {
+            return Err(end);
+        };
+        let LaneEnd::Failed(error) = end else {
+            return Ok(());
+        };
+        if self.failures >= MOST_FAILURES {
+            return Err(LaneEnd::Failed(error));
+        }
+        self.failures += 1;
+        add(&self.around.progress.failures, 1);
+        tracing::warn!(%error, "starting again from the last commit, with fresh instances");
+        self.roll_back()
     }
 
     /// One turn: goes on with tasks that are being taken over, polls, does what came and what time asks for, and commits if that is
@@ -245,180 +271,6 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             }
             other => Ok(other?),
         }
-    }
-
-    /// Lets go of tasks that are another's, or soon will be.
-    fn give_up(&mut self, partitions: &[TopicPartition]) -> Result<(), LaneEnd> {
-        self.claims.retain(|claim| !partitions.contains(claim.at()));
-        for at in partitions {
-            let task = self.tasks.remove(at);
-            if let (Some(windows), Some(contents)) =
-                (task.and_then(|t| t.windows), &mut self.contents)
-            {
-                let slots = contents.slots().slots_of(windows.owner());
-                contents
-                    .free(&slots)
-                    .map_err(|error| self.around.failure(error, None))?;
-            }
-            self.around.progress.forget_position(at);
-        }
-        self.show_watermarks();
-        self.forget_unsent();
-        self.pacing.give_up(partitions);
-        self.session.release(partitions)?;
-        Ok(())
-    }
-
-    /// Throws away all that is staged and at hand, and goes on from what is committed.
-    pub(super) fn roll_back(&mut self) -> Result<(), LaneEnd> {
-        self.outbox.clear();
-        self.counts = Counts::default();
-        self.uncommitted = 0;
-        let Around {
-            pipeline, engine, ..
-        } = self.around;
-        (self.steps, self.contents) = functions(pipeline, engine)?;
-        let disorder = pipeline.config().source.allowed_disorder;
-        let now = self.around.clock.monotonic();
-        self.pacing.roll_back();
-        for task in self.tasks.values_mut() {
-            task.roll_back(disorder);
-            task.silence = Silence::since(now);
-            if let Some(windows) = &mut task.windows {
-                windows.reload(&*self.store)?;
-            }
-            self.around.progress.set_position(&task.at, task.next);
-        }
-        self.unfired = true;
-        self.early.forget();
-        if let Some(partials) = &mut self.partials {
-            partials.roll_back();
-        }
-        self.forget_unsent();
-        let seeks: Vec<(TopicPartition, Offset)> = self
-            .tasks
-            .values()
-            .map(|task| (task.at.clone(), task.next))
-            .collect();
-        self.session.seek(&seeks)?;
-        self.committed_at = now;
-        self.show_watermarks();
-        Ok(())
-    }
-
-    /// What has been sent of watermarks is what is committed, and only of partitions that are ours.
-    fn forget_unsent(&mut self) {
-        if let Some(partials) = &mut self.partials {
-            let tasks = &self.tasks;
-            partials.forget(|at| tasks.get(at).map(|task| task.committed.watermark));
-        }
-    }
-
-    /// Takes all records that were fetched through the pipeline.
-    fn process(&mut self) -> Result<(), LaneEnd> {
-        let fetched = std::mem::take(&mut self.fetched);
-        if !fetched.is_empty() {
-            self.around.progress.set_status(Status::Running);
-        }
-        let done = self.process_batches(&fetched);
-        // Its buffers serve the next poll.
-        self.fetched = fetched;
-        self.show_watermarks();
-        done
-    }
-
-    fn process_batches(&mut self, fetched: &Fetched) -> Result<(), LaneEnd> {
-        for batch in fetched.batches() {
-            let len = self.within_run(batch);
-            for start in (0..len).step_by(BATCH_ROWS) {
-                let end = (start + BATCH_ROWS).min(len);
-                let goes_on = self.process_part(batch, start, end)?
-                    && (self.unfired || self.fire(batch.partition())?)
-                    && (!self.is_full() || self.commit()?);
-                if !goes_on {
-                    // Everything was thrown away, and these records come again.
-                    return Ok(());
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// How many records of a batch belong to the run. Where none does, all that do have been read.
-    fn within_run(&mut self, batch: &RecordBatch) -> usize {
-        let task = self.tasks.get_mut(batch.partition());
-        let source = task.filter(|task| task.stage == Stage::Source);
-        let (Some(task), Some(ends)) = (source, self.pacing.ends()) else {
-            return batch.len();
-        };
-        let len = ends.within(batch);
-        if len == 0 && !batch.is_empty() {
-            task.next = task.next.max(ends.of(&task.at));
-        }
-        len
-    }
-
-    /// Takes the records `start..end` of a batch as far as windows or the outbox.
-    fn process_part(
-        &mut self,
-        batch: &RecordBatch,
-        start: usize,
-        end: usize,
-    ) -> Result<bool, LaneEnd> {
-        let at = batch.partition();
-        let Some(task) = self.tasks.get_mut(at) else {
-            return Err(WorkerError::Bug(format!("records of {at}, which is not ours")).into());
-        };
-        if batch.offset(start) < task.next {
-            return Err(LaneEnd::Failed(WorkerError::Committed {
-                at: at.clone(),
-                what: format!(
-                    "offset {} came after {}: the topic was deleted and created again, or its end was cut off; begin anew with \
-                     `millstream state reset`, or choose another pipeline name",
-                    batch.offset(start),
-                    task.next
-                ),
-            }));
-        }
-        let max_future = self.around.pipeline.config().source.max_future;
-        let mut part = Part {
-            pipeline: self.around.pipeline,
-            writing: &self.writing,
-            batch,
-            steps: &mut self.steps,
-            gatherer: self.gatherer.as_mut(),
-            contents: self.contents.as_mut(),
-            partials: self.partials.as_mut(),
-            decoder: &mut self.decoder,
-            decoded: &mut self.decoded,
-            outbox: &mut self.outbox,
-            horizon: max_future.map(|most| Horizon::new(self.around.clock.now(), most)),
-        };
-        let outcome: Result<Outcome, StepError> = match task.stage {
-            Stage::Source => part.process(task, start, end),
-            Stage::Final => part.merge(task, start, end),
-        };
-        let offsets = Some((at, batch.offset(start), batch.offset(end - 1)));
-        let outcome = outcome.map_err(|error| self.around.failure(error, offsets))?;
-        self.counts.add(&outcome.counts);
-        task.next = batch.offset(end - 1).next();
-        self.around.progress.set_position(at, task.next);
-        self.uncommitted += end - start;
-        if task.stage == Stage::Source {
-            task.silence = Silence::since(self.around.clock.monotonic());
-        }
-        let at = at.clone();
-        self.fire_counted(&at, outcome.full)?;
-        Ok(true)
-    }
-
-    /// Whether so much is staged or at hand that it has to be committed now.
-    pub(super) fn is_full(&self) -> bool {
-        let limits = self.around.pipeline.config().commit;
-        let max_rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
-        self.uncommitted >= max_rows
-            || self.outbox.byte_len() as u64 >= limits.max_bytes.as_u64()
-            || self.contents.as_ref().is_some_and(Contents::is_pressed)
     }
 
     /// How far event time has come, for whoever watches: where windows fire, and where rows are read.
@@ -496,29 +348,6 @@ impl<L: Log, C: Clock> Around<'_, L, C> {
             }
         }
     }
-}
-
-/// Fresh instances of a pipeline's functions.
-fn functions(
-    pipeline: &Pipeline,
-    engine: &PluginEngine,
-) -> Result<(RowSteps, Option<Contents>), WorkerError> {
-    let start = || {
-        let contents = match &pipeline.plan().output {
-            OutputPlan::Windows { select, .. } => {
-                Some(Contents::start(pipeline, engine, select.clone())?)
-            }
-            OutputPlan::Records { .. } | OutputPlan::Rows { .. } => None,
-        };
-        Ok((RowSteps::start(pipeline, engine)?, contents))
-    };
-    start().map_err(|error| match error {
-        StepError::Host(error) => error,
-        StepError::Function(function, source) => WorkerError::Start {
-            step: pipeline.functions()[function].name().to_owned(),
-            source,
-        },
-    })
 }
 
 /// Partitions as a list for people.

@@ -5,6 +5,7 @@
 //! - `topology`: which tasks there are, and the host's own topics.
 //! - `claiming`, with `claim` (decisions) and `restore`: how a task is taken over.
 //! - `task`: one stage on one partition: its position, its watermark, its windows, and what it commits.
+//! - `processing`, by what `quarantine` knows: records in portions, fewer and fewer where a function fails; `rolling_back`.
 //! - `part`: some records on their way through all stages, decoding first.
 //! - `judging`: time: rows from the far future, and the watermark that each row is judged by.
 //! - `steps`: filters and maps.
@@ -13,7 +14,8 @@
 //! - `owned`, with `layout` and `entries`: the windows of a task, and what is written of them.
 //! - `firing`: what a lane does when windows fire; `timeline`: in which order things happen; `pending`: rows that have waited; `early`:
 //!   results before the end.
-//! - `pieces`, `results`: what there is of a window and key, and what is published of it.
+//! - `pieces`, `produce`, `results`: what there is of a window and key, what the function makes of it, and what is published of that;
+//!   `overlap`: what sliding windows have in common; `scene`: what all of these work with.
 //! - `partials`: the first of two stages, which sends on what it accumulates.
 //! - `pacing`, with `closing` and `ending`: silent partitions, partitions that are far ahead, and runs that have an end.
 //! - `write`: results, dead letters and late rows as records.
@@ -49,10 +51,13 @@ mod part;
 mod partials;
 mod pending;
 mod pieces;
+mod processing;
 mod produce;
 mod progress;
+mod quarantine;
 mod restore;
 mod results;
+mod rolling_back;
 mod run;
 mod scene;
 mod sessions;

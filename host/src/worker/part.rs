@@ -12,6 +12,7 @@ use super::write::{Writing, key_text};
 use crate::decode::{Decoded, Decoder};
 use crate::log::{Outbox, RecordBatch};
 use crate::pipeline::Pipeline;
+use crate::pipeline::config::OnError;
 use crate::pipeline::plan::OutputPlan;
 use crate::rows::{FieldType, RowJson};
 use crate::state::{ExchangeReader, Exchanged};
@@ -117,8 +118,18 @@ impl Part<'_> {
             }
             _ => results = self.write_rows(&stepped.flow, &mut rejected),
         }
+        let mut counts = Counts {
+            records: end - start,
+            filtered: stepped.filtered,
+            late: gathered.late.len(),
+            behind: gathered.behind,
+            unread_watermarks,
+            results,
+            ..Counts::default()
+        };
         for bad in &rejected {
-            self.writing.dead_letter(self.outbox, batch, bad);
+            let (pipeline, writing) = (self.pipeline, self.writing);
+            set_aside(bad, pipeline, writing, batch, self.outbox, &mut counts)?;
         }
         for row in &gathered.late {
             let record = row.record as usize;
@@ -126,16 +137,7 @@ impl Part<'_> {
                 .late(self.outbox, batch, record, row.window, row.watermark);
         }
         Ok(Outcome {
-            counts: Counts {
-                records: end - start,
-                filtered: stepped.filtered,
-                dead_letters: rejected.len(),
-                late: gathered.late.len(),
-                behind: gathered.behind,
-                unread_watermarks,
-                results,
-                ..Counts::default()
-            },
+            counts,
             full: gathered.full,
         })
     }
@@ -253,6 +255,38 @@ impl Part<'_> {
         }
         written
     }
+}
+
+/// Deals with a record that could not be processed, as its step says: writes it to the dead letters, or leaves it out.
+///
+/// # Errors
+/// If the step says that the pipeline ends with it.
+pub(super) fn set_aside(
+    bad: &Rejected,
+    pipeline: &Pipeline,
+    writing: &Writing,
+    batch: &RecordBatch,
+    outbox: &mut Outbox,
+    counts: &mut Counts,
+) -> Result<(), WorkerError> {
+    let function = bad.function.map(|at| pipeline.functions()[at].config());
+    // What can't be decoded has not come to any step.
+    match function.map_or(OnError::DeadLetter, |function| function.on_error) {
+        OnError::DeadLetter => {
+            writing.dead_letter(outbox, batch, bad);
+            counts.dead_letters += 1;
+        }
+        OnError::Skip => counts.skipped += 1,
+        OnError::Fail => {
+            return Err(WorkerError::Row {
+                step: function.map(|f| f.name.clone()).unwrap_or_default(),
+                at: batch.partition().clone(),
+                offset: batch.offset(bad.record as usize),
+                reason: bad.reason.clone(),
+            });
+        }
+    }
+    Ok(())
 }
 
 /// The key of an output record: the field's text where a field is the key, else the record's own.

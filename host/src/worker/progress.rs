@@ -36,6 +36,7 @@ pub enum Status {
 pub(super) struct Counts {
     pub(super) records: usize,
     pub(super) dead_letters: usize,
+    pub(super) skipped: usize,
     pub(super) filtered: usize,
     pub(super) late: usize,
     pub(super) behind: usize,
@@ -60,6 +61,7 @@ impl Counts {
     pub(super) fn add(&mut self, more: &Counts) {
         self.records += more.records;
         self.dead_letters += more.dead_letters;
+        self.skipped += more.skipped;
         self.filtered += more.filtered;
         self.late += more.late;
         self.behind += more.behind;
@@ -78,6 +80,7 @@ impl Counts {
 pub struct Progress {
     pub(super) records: AtomicU64,
     pub(super) dead_letters: AtomicU64,
+    pub(super) skipped: AtomicU64,
     pub(super) filtered: AtomicU64,
     pub(super) late: AtomicU64,
     pub(super) behind: AtomicU64,
@@ -89,6 +92,7 @@ pub struct Progress {
     pub(super) windows_fired: AtomicU64,
     pub(super) commits: AtomicU64,
     pub(super) aborts: AtomicU64,
+    pub(super) failures: AtomicU64,
     reach: Mutex<Reach>,
     positions: Mutex<BTreeMap<TopicPartition, Offset>>,
     status: Mutex<Status>,
@@ -130,6 +134,8 @@ pub struct Snapshot {
     pub records: u64,
     /// Records dead-lettered.
     pub dead_letters: u64,
+    /// Records left out because their step says `on_error = "skip"`.
+    pub skipped: u64,
     /// Rows that a filter did not keep.
     pub filtered: u64,
     /// Rows that came after their windows were over.
@@ -152,6 +158,8 @@ pub struct Snapshot {
     pub commits: u64,
     /// Transactions aborted.
     pub aborts: u64,
+    /// Calls of functions that failed: a trap, too much time or memory, a breach of the contract. Not raised by a commit.
+    pub failures: u64,
     /// The lowest watermark by which windows fire; `None` as long as a partition has brought nothing.
     pub watermark: Option<Timestamp>,
     /// The lowest watermark of the source partitions read. Windows fire by it as soon as it has reached their tasks.
@@ -190,6 +198,7 @@ impl Progress {
         Snapshot {
             records: read(&self.records),
             dead_letters: read(&self.dead_letters),
+            skipped: read(&self.skipped),
             filtered: read(&self.filtered),
             late: read(&self.late),
             behind: read(&self.behind),
@@ -201,6 +210,7 @@ impl Progress {
             windows_fired: read(&self.windows_fired),
             commits: read(&self.commits),
             aborts: read(&self.aborts),
+            failures: read(&self.failures),
             watermark: known(reach.fires),
             read_watermark: known(reach.read),
             tasks: reach.tasks,
@@ -219,6 +229,7 @@ impl Progress {
     pub(super) fn committed(&self, counts: &Counts) {
         add(&self.records, counts.records);
         add(&self.dead_letters, counts.dead_letters);
+        add(&self.skipped, counts.skipped);
         add(&self.filtered, counts.filtered);
         add(&self.late, counts.late);
         add(&self.behind, counts.behind);
@@ -243,6 +254,7 @@ impl Progress {
             let counters = [
                 (&all.records, &one.records),
                 (&all.dead_letters, &one.dead_letters),
+                (&all.skipped, &one.skipped),
                 (&all.filtered, &one.filtered),
                 (&all.late, &one.late),
                 (&all.behind, &one.behind),
@@ -254,6 +266,7 @@ impl Progress {
                 (&all.windows_fired, &one.windows_fired),
                 (&all.commits, &one.commits),
                 (&all.aborts, &one.aborts),
+                (&all.failures, &one.failures),
             ];
             for (sum, counter) in counters {
                 sum.fetch_add(counter.load(Ordering::Relaxed), Ordering::Relaxed);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::model::{CommitConfig, Delivery, Limits, Start, Updates};
+use super::model::{CommitConfig, Delivery, Limits, OnError, Start, Updates};
 use crate::decode::{EventTime, Format};
 
 /// `workers`.
@@ -35,7 +35,11 @@ pub const PARTITIONS: i32 = 1;
 pub const LIMITS: Limits = Limits {
     memory: ByteSize::mib(64),
     call: Duration::from_secs(1),
+    failures_per_minute: 60,
 };
+
+/// `step.on_error`.
+pub const ON_ERROR: OnError = OnError::DeadLetter;
 
 /// `step.window.offset`.
 pub const WINDOW_OFFSET: Duration = Duration::ZERO;

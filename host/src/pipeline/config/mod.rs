@@ -34,8 +34,8 @@ pub use error::{ConfigError, Mistake, Position};
 pub use kafka::KafkaSettings;
 pub use model::{
     CommitConfig, Delivery, Early, FunctionConfig, FunctionSettings, Limits, LogConfig, LogPlace,
-    Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, StateConfig, Trigger,
-    Updates, Window, WindowStep, WindowStepKind,
+    OnError, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, StateConfig,
+    Trigger, Updates, Window, WindowStep, WindowStepKind,
 };
 
 use error::Finding;

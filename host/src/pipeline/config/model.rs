@@ -310,6 +310,19 @@ pub struct FunctionConfig {
     pub settings: FunctionSettings,
     /// What it may use.
     pub limits: Limits,
+    /// What becomes of a row that it can't process, or at which it fails.
+    pub on_error: OnError,
+}
+
+/// What becomes of a row that a function can't process, or at which it traps or takes too much time or memory.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnError {
+    /// It goes to the dead letters, and the pipeline goes on.
+    DeadLetter,
+    /// It is left out and counted.
+    Skip,
+    /// The pipeline ends.
+    Fail,
 }
 
 /// A step's `config` table, as the JSON object that the component's `init` is given. [`fmt::Debug`] shows only
@@ -337,6 +350,8 @@ pub struct Limits {
     pub memory: ByteSize,
     /// Time that one call may take.
     pub call: Duration,
+    /// At how many rows it may fail within a minute, on one worker; at more the pipeline ends.
+    pub failures_per_minute: u32,
 }
 
 /// `[state]`: the local copy of what windows hold. The log has the truth.

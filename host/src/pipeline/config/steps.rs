@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::defaults;
 use super::error::Finding;
 use super::model::{
-    FunctionConfig, FunctionSettings, Limits, RowStep, RowStepKind, WindowStepKind,
+    FunctionConfig, FunctionSettings, Limits, OnError, RowStep, RowStepKind, WindowStepKind,
 };
 use super::tables::{At, LimitsTable, StepTable};
 use super::windows::{self, Windowed};
@@ -125,6 +125,10 @@ fn step(
         component: component.into_inner().0,
         settings: settings?,
         limits: limits(&table.limits),
+        on_error: table
+            .on_error
+            .take()
+            .map_or(defaults::ON_ERROR, |on_error| on_error.into_inner().0),
     };
     match kind {
         Kind::Filter => Some(Step::Row(RowStep {
@@ -208,6 +212,22 @@ fn limits(table: &LimitsTable) -> Limits {
     Limits {
         memory: table.memory.as_ref().map_or(defaults.memory, |m| m.0.0),
         call: table.call.as_ref().map_or(defaults.call, |call| call.0.0),
+        failures_per_minute: table
+            .failures_per_minute
+            .unwrap_or(defaults.failures_per_minute),
+    }
+}
+
+impl FromText for OnError {
+    const EXPECTED: &'static str = r#""dead-letter", "skip" or "fail""#;
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "dead-letter" => Some(OnError::DeadLetter),
+            "skip" => Some(OnError::Skip),
+            "fail" => Some(OnError::Fail),
+            _ => None,
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::kafka::Setting;
-use super::model::{Delivery, Start, Updates};
+use super::model::{Delivery, OnError, Start, Updates};
 use super::windows::Zone;
 use super::written::{
     Count, FieldPath, GuestMemory, PipelineName, PositiveDuration, StepName, TopicName, Workers,
@@ -132,6 +132,7 @@ pub(super) struct StepTable {
     pub(super) config: Option<Spanned<toml::Table>>,
     #[serde(default)]
     pub(super) limits: LimitsTable,
+    pub(super) on_error: Option<At<OnError>>,
     pub(super) keep: Option<Spanned<Vec<At<FieldPath>>>>,
     pub(super) key: Option<At<FieldPath>>,
     pub(super) window: Option<Spanned<WindowTable>>,
@@ -147,6 +148,7 @@ pub(super) struct StepTable {
 pub(super) struct LimitsTable {
     pub(super) memory: Option<Written<GuestMemory>>,
     pub(super) call: Option<Written<PositiveDuration>>,
+    pub(super) failures_per_minute: Option<u32>,
 }
 
 /// `window`: one kind, and the keys that go with it.

@@ -7,11 +7,12 @@ use bytesize::ByteSize;
 use proptest::collection::{btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
+use proptest::sample::select;
 
 use super::super::{
     CommitConfig, Delivery, Early, FunctionConfig, FunctionSettings, KafkaSettings, Limits,
-    LogConfig, LogPlace, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start,
-    StateConfig, Updates, Window, WindowStep, WindowStepKind,
+    LogConfig, LogPlace, OnError, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig,
+    Start, StateConfig, Updates, Window, WindowStep, WindowStepKind,
 };
 use super::{ROWS, parse_here};
 use crate::decode::{EventTime, Format, TimeUnit};
@@ -87,16 +88,24 @@ fn function(name: String) -> impl Strategy<Value = FunctionConfig> {
         vec(("[a-z]{1,4}", text()), 0..3),
         (64u64 << 10)..=(4 << 30),
         duration(1..1 << 30),
+        any::<u32>(),
+        select(vec![OnError::DeadLetter, OnError::Skip, OnError::Fail]),
     )
-        .prop_map(move |(component, settings, memory, call)| FunctionConfig {
-            name: name.clone(),
-            component: PathBuf::from(component),
-            settings: FunctionSettings(settings.into_iter().map(|(k, v)| (k, v.into())).collect()),
-            limits: Limits {
-                memory: ByteSize::b(memory),
-                call,
+        .prop_map(
+            move |(component, settings, memory, call, failures, on_error)| FunctionConfig {
+                name: name.clone(),
+                component: PathBuf::from(component),
+                settings: FunctionSettings(
+                    settings.into_iter().map(|(k, v)| (k, v.into())).collect(),
+                ),
+                limits: Limits {
+                    memory: ByteSize::b(memory),
+                    call,
+                    failures_per_minute: failures,
+                },
+                on_error,
             },
-        })
+        )
 }
 
 fn row_steps() -> impl Strategy<Value = Vec<RowStep>> {
@@ -248,12 +257,18 @@ fn step_toml(kind: &str, function: &FunctionConfig) -> String {
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str().unwrap()));
     format!(
-        "[[step]]\n{kind} = {}\nname = {}\nconfig = {}\nlimits = {{ memory = \"{}B\", call = {} }}\n",
+        "[[step]]\n{kind} = {}\nname = {}\nconfig = {}\nlimits = {{ memory = \"{}B\", call = {}, failures_per_minute = {} }}\non_error = \"{}\"\n",
         quoted(function.component.to_str().unwrap()),
         quoted(&function.name),
         table(settings),
         function.limits.memory.as_u64(),
         millis(function.limits.call),
+        function.limits.failures_per_minute,
+        match function.on_error {
+            OnError::DeadLetter => "dead-letter",
+            OnError::Skip => "skip",
+            OnError::Fail => "fail",
+        },
     )
 }
 
