@@ -106,6 +106,14 @@ pub(crate) enum Fault {
     Delta,
     /// Deltas were folded into a new base.
     Folded,
+    /// A window was published that was still open.
+    Early,
+    /// A result was taken back.
+    Retracted,
+    /// A partition that was silent moved time.
+    Promised,
+    /// A partition waited for others.
+    Paused,
 }
 
 impl Fault {
@@ -148,6 +156,10 @@ impl Fault {
             Fault::Chunked,
             Fault::Delta,
             Fault::Folded,
+            Fault::Early,
+            Fault::Retracted,
+            Fault::Promised,
+            Fault::Paused,
         ]);
         all
     }

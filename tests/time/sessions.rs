@@ -6,7 +6,8 @@ use std::collections::BTreeSet;
 use crate::instants::show;
 use crate::lines::{Line, dead, late};
 use crate::oracle::{Group, Judged, Version, publish, retraction};
-use crate::rules::{Rules, Updates};
+use crate::reading::Updates;
+use crate::rules::Rules;
 use crate::scenario::Row;
 
 /// The longest gap that a row may ask for: 365 days.
