@@ -93,6 +93,9 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
     if right.has_promises(&heard) {
         world.with(|state| state.tally.count(Fault::Promised));
     }
+    if scenario.kind.idle && right.late != expected(&scenario, &Heard::default()).late {
+        world.with(|state| state.tally.count(Fault::LateByPromise));
+    }
     world.with(|state| Outcome {
         tally: std::mem::take(&mut state.tally),
         digest: state.digest,

@@ -112,6 +112,8 @@ pub(crate) enum Fault {
     Retracted,
     /// A partition that was silent moved time.
     Promised,
+    /// Rows were late that would not have been without that.
+    LateByPromise,
     /// A partition waited for others.
     Paused,
 }
@@ -159,6 +161,7 @@ impl Fault {
             Fault::Early,
             Fault::Retracted,
             Fault::Promised,
+            Fault::LateByPromise,
             Fault::Paused,
         ]);
         all
