@@ -7,17 +7,15 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on stops")]
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+mod common;
 
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use common::{SOURCE, new_log, pipeline, run, until};
+use millstream::log::TopicPartition;
 use millstream::log::embedded::EmbeddedLog;
-use millstream::log::{Log, Outbox, RecordParts, TopicPartition, TopicSpec, Writer};
-use millstream::pipeline::{Pipeline, config};
 use millstream::plugin::PluginEngine;
-use millstream::state::InstanceFolder;
-use millstream::time::{SystemClock, Timestamp};
 use millstream::worker::Team;
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -66,84 +64,18 @@ impl<S: tracing::Subscriber> Layer<S> for Commits {
     }
 }
 
-fn pipeline(engine: &PluginEngine) -> Pipeline {
-    let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins");
-    let text = format!(
-        r#"
-        name = "bench"
-        log = {{ embedded = "unused", create_topics = true }}
-        source = {{ topic = "clicks", event_time = {{ field = "at", unit = "ms" }} }}
-        sink.topic = "visitors"
-        dead_letters.topic = "dead"
-        late.topic = "late"
-        [[step]]
-        aggregate = "{}/unique-visitors.wasm"
-        key = "$key"
-        window = {{ tumbling = "1h" }}
-        limits = {{ memory = "2GiB", call = "30s" }}
-        "#,
-        plugins.display()
-    );
-    let none = |_: &str| None;
-    let no_file = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
-    let config = config::parse(&text, &none, &no_file).unwrap();
-    Pipeline::prepare(config, engine).unwrap()
-}
-
 /// Writes clicks on the keys given.
 fn write(log: &EmbeddedLog, keys: impl Iterator<Item = u64>) {
-    let topic: Arc<str> = "clicks".into();
-    let mut writer = log.writer().unwrap();
-    let mut outbox = Outbox::new();
-    for (number, key) in keys.enumerate() {
-        let key = format!("key-{key:07}");
-        let value = format!("{{\"user_id\":\"user-{number}\",\"at\":1000}}");
-        let parts = RecordParts {
-            partition: Some(0),
-            timestamp: Timestamp(1_000),
-            key: Some(key.as_bytes()),
-            value: Some(value.as_bytes()),
-            headers: &[],
-        };
-        outbox.push(&topic, parts);
-        if outbox.len() == 50_000 {
-            writer.append(&outbox).unwrap();
-            outbox.clear();
-        }
-    }
-    writer.append(&outbox).unwrap();
-}
-
-/// Runs a team with the state in `folder` while `watch` does something with it.
-fn run(
-    pipeline: &Pipeline,
-    engine: &PluginEngine,
-    log: &EmbeddedLog,
-    folder: &Path,
-    watch: impl FnOnce(&Team),
-) {
-    let stop = Arc::new(AtomicBool::new(false));
-    let team = Team::new(1, Arc::clone(&stop));
-    let folder = InstanceFolder::claim(folder, "bench").unwrap();
-    let clock = SystemClock::new();
-    std::thread::scope(|scope| {
-        let running = scope.spawn(|| team.run(pipeline, engine, log, &clock, &folder, None));
-        watch(&team);
-        stop.store(true, Ordering::Relaxed);
-        running.join().unwrap().unwrap();
-    });
+    let user = |number| format!("\"user_id\":\"user-{number}\"");
+    common::write(log, keys.map(|key| (key, 1_000)), user);
 }
 
 fn wait_until(team: &Team, offset: u64) {
-    let at = TopicPartition::new("clicks", 0);
-    let is_there = || {
-        let now = team.snapshot();
+    let at = TopicPartition::new(SOURCE, 0);
+    until(team, |now| {
         let next = now.positions.get(&at).map_or(-1, |next| next.0);
         u64::try_from(next).is_ok_and(|next| next >= offset) && now.records >= offset
-    };
-    while !is_there() {
-        std::thread::park_timeout(Duration::from_millis(5));
-    }
+    });
 }
 
 fn percentile(sorted: &[u64], percent: usize) -> f64 {
@@ -161,14 +93,8 @@ fn main() {
     tracing::subscriber::set_global_default(tracing_subscriber::registry().with(commits.clone()))
         .unwrap();
     let engine = PluginEngine::new().unwrap();
-    let pipeline = pipeline(&engine);
-    let log = EmbeddedLog::in_memory();
-    log.create_topic(&TopicSpec {
-        name: "clicks".to_owned(),
-        partitions: 1,
-        settings: Default::default(),
-    })
-    .unwrap();
+    let pipeline = pipeline(&engine, "unique-visitors.wasm", "{ tumbling = \"1h\" }");
+    let log = new_log();
     write(&log, 0..KEYS);
     let state = tempfile::tempdir().unwrap();
 
@@ -223,9 +149,7 @@ fn main() {
     let lost = tempfile::tempdir().unwrap();
     let began = Instant::now();
     run(&pipeline, &engine, &log, lost.path(), |team| {
-        while team.snapshot().positions.is_empty() {
-            std::thread::park_timeout(Duration::from_millis(5));
-        }
+        until(team, |now| !now.positions.is_empty());
         let seconds = began.elapsed().as_secs_f64();
         #[expect(
             clippy::cast_precision_loss,

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 
 use millstream::log::embedded::{EmbeddedLog, EmbeddedSession};
 use millstream::log::{Bounds, GroupOffset, Log, LogError, Offset, Outbox, TopicPartition};
+use millstream::state::Mark;
 
 use crate::baton::Id;
-use crate::scenario::GROUP;
+use crate::scenario::{GROUP, SOURCE};
 use crate::sim_log::Cleaned;
 
 /// How long a member may be silent before its partitions are dealt to others.
@@ -54,6 +55,8 @@ pub(crate) struct Broker {
     undecided: Vec<Undecided>,
     /// How far the group has come, by the commits that were seen.
     reached: BTreeMap<TopicPartition, Offset>,
+    /// The watermarks that were committed beside them, by partition of the source.
+    pub(crate) marks: BTreeMap<i32, Vec<(i64, i64)>>,
     /// How many records were committed, by topic.
     ledger: BTreeMap<String, i64>,
     /// What the log's cleaner has done, by partition of the changelog.
@@ -73,6 +76,7 @@ impl Broker {
             silent: Vec::new(),
             undecided: Vec::new(),
             reached: BTreeMap::new(),
+            marks: BTreeMap::new(),
             ledger: BTreeMap::new(),
             cleaned: BTreeMap::new(),
             changed_at: 0,
@@ -280,12 +284,23 @@ impl Broker {
         for record in outbox.records() {
             *self.ledger.entry(record.topic().to_owned()).or_default() += 1;
         }
-        for GroupOffset { at, offset, .. } in offsets {
+        for GroupOffset {
+            at,
+            offset,
+            metadata,
+        } in offsets
+        {
             if self.owners.get(at) != Some(&who) {
                 let owner = self.owners.get(at);
                 return Err(format!(
                     "{who} committed for {at}, which belongs to {owner:?}"
                 ));
+            }
+            if *at.topic == *SOURCE
+                && let Ok(mark) = Mark::parse(metadata)
+            {
+                let marks = self.marks.entry(at.partition).or_default();
+                marks.push((offset.0, mark.watermark.0));
             }
             let before = self.reached.insert(at.clone(), *offset);
             if let Some(before) = before.filter(|before| before > offset) {

@@ -15,13 +15,13 @@ use crate::faults::{Fault, Odds, Tally};
 use crate::judge::{innards, output};
 use crate::life::Life;
 use crate::mutations::Mutation;
-use crate::oracle::expected;
+use crate::oracle::{Heard, expected};
 use crate::pipelines::prepared;
-use crate::scenario::{SOURCE, Scenario, written_at};
+use crate::scenario::{LATE, SOURCE, Scenario, written_at};
 use crate::settled::{behind, is_settled};
 use crate::sim_log::SimLog;
 use crate::sim_store::Disk;
-use crate::support::{create, write};
+use crate::support::{Record, create, read_all, write};
 
 /// How many members a run has over time.
 const MEMBERS: usize = 5;
@@ -84,7 +84,18 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
         director.settle();
         director.stop_all();
     });
-    let right = expected(&scenario);
+    let mut heard = Heard::default();
+    if scenario.kind.idle {
+        heard.marks = world.with(|state| state.broker.marks.clone());
+        heard.late = read_all(&log, LATE).iter().map(Record::origin).collect();
+    }
+    let right = expected(&scenario, &heard);
+    if right.has_promises(&heard) {
+        world.with(|state| state.tally.count(Fault::Promised));
+    }
+    if scenario.kind.idle && right.late != expected(&scenario, &Heard::default()).late {
+        world.with(|state| state.tally.count(Fault::LateByPromise));
+    }
     world.with(|state| Outcome {
         tally: std::mem::take(&mut state.tally),
         digest: state.digest,

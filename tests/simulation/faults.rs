@@ -106,6 +106,16 @@ pub(crate) enum Fault {
     Delta,
     /// Deltas were folded into a new base.
     Folded,
+    /// A window was published that was still open.
+    Early,
+    /// A result was taken back.
+    Retracted,
+    /// A partition that was silent moved time.
+    Promised,
+    /// Rows were late that would not have been without that.
+    LateByPromise,
+    /// A partition waited for others.
+    Paused,
 }
 
 impl Fault {
@@ -148,6 +158,11 @@ impl Fault {
             Fault::Chunked,
             Fault::Delta,
             Fault::Folded,
+            Fault::Early,
+            Fault::Retracted,
+            Fault::Promised,
+            Fault::LateByPromise,
+            Fault::Paused,
         ]);
         all
     }

@@ -8,12 +8,14 @@ use std::time::Duration;
 use millstream::log::embedded::EmbeddedLog;
 use millstream::log::{Fetched, Log, Offset, Reader, TopicPartition};
 use millstream::state::{Mark, MemoryStore, Origin, Stage, StateKey, Store, TaskId};
-
+use millstream::time::Timestamp;
 use millstream::window::Pane;
+use serde_json::Value;
 
 use crate::broker::Broker;
-use crate::oracle::{Expected, Place, Published};
-use crate::pipelines::{Function, Time, WINDOW};
+use crate::oracle::{BOUNDLESS, Expected, Place, Shown};
+use crate::pipelines::{Function, Kind, Time};
+use crate::reading::{Publication, Seen};
 use crate::scenario::{CHANGELOG, DEAD, GROUP, LATE, REPARTITION, SINK, SOURCE, Scenario};
 use crate::sim_store::Disk;
 use crate::support::{Record, read_all};
@@ -27,7 +29,7 @@ pub(crate) fn output(
     expected: &Expected,
     log: &EmbeddedLog,
 ) -> Result<(), String> {
-    results(scenario.kind.function, expected, &read_all(log, SINK))?;
+    results(scenario.kind, expected, &read_all(log, SINK))?;
     places("dead letters", &expected.dead, &read_all(log, DEAD))?;
     places("late rows", &expected.late, &read_all(log, LATE))
 }
@@ -44,72 +46,122 @@ pub(crate) fn innards(
     disks: &[Disk],
 ) -> Result<(), String> {
     broker.balance(SOURCE)?;
+    marks(scenario.kind, expected, broker)?;
     stores(scenario, expected, log, disks)
 }
 
-/// The revisions of a window and key, each with its rows.
-type Revisions = Vec<(i64, Vec<String>)>;
+/// What was committed of watermarks is what the rows say; or, of a partition that is silent, no more than others had come to.
+fn marks(kind: &Kind, expected: &Expected, broker: &Broker) -> Result<(), String> {
+    for (partition, marks) in &broker.marks {
+        let natural = &expected.natural[usize::try_from(*partition).unwrap()];
+        let others = (0..)
+            .zip(&expected.natural)
+            .filter(|(other, _)| other != partition);
+        let furthest = others.filter_map(|(_, natural)| natural.last()).max();
+        let mut promised = i64::MIN;
+        for (offset, mark) in marks {
+            let own = natural[usize::try_from(*offset).unwrap()].max(promised);
+            let is_promise = kind.idle && own < *mark && furthest.is_some_and(|it| mark <= it);
+            if *mark != own && !is_promise {
+                return Err(format!(
+                    "partition {partition} was at {mark} before {offset}, and should be at {own}"
+                ));
+            }
+            promised = *mark;
+        }
+    }
+    Ok(())
+}
 
-fn results(function: Function, expected: &Expected, written: &[Record]) -> Result<(), String> {
-    // In the order in which they came.
-    let mut found: BTreeMap<(i64, String), Revisions> = BTreeMap::new();
-    for record in written {
-        let json = record.json();
-        let start = json["window_start_ms"]
-            .as_i64()
-            .ok_or("a result without a window")?;
-        let key = json["key"].as_str().unwrap_or_default().to_owned();
-        let revision = json["revision"]
-            .as_i64()
-            .ok_or("a result without a revision")?;
-        let text = match function {
-            Function::Visitors | Function::VisitorsByRows => json["unique_visitors"].to_string(),
-            Function::Pages => format!(
-                "{}={}",
-                json["page"].as_str().unwrap_or_default(),
-                json["views"]
-            ),
-            Function::Sum => json["sum"].to_string(),
-            Function::Transcript => json["text"].as_str().unwrap_or_default().to_owned(),
+/// What was written of each window and key, in the order in which it came; each with the last instant or row that it shows.
+type Written = BTreeMap<(Shown, String), Vec<(i64, Publication)>>;
+
+fn results(kind: &Kind, expected: &Expected, records: &[Record]) -> Result<(), String> {
+    let mut written = Written::new();
+    for record in records {
+        let (at, until, one) =
+            publication(kind, &record.json()).ok_or_else(|| format!("no result: {record:?}"))?;
+        let all = written.entry(at).or_default();
+        // Only one function has several results; one that is there already belongs to another publication.
+        let is_same = |last: &&mut (i64, Publication)| {
+            let of = |it: &Publication| (it.revision, it.is_early, it.is_retraction);
+            kind.function == Function::Pages
+                && last.0 == until
+                && of(&last.1) == of(&one)
+                && !last.1.rows.contains(&one.rows[0])
         };
-        let revisions = found.entry((start, key)).or_default();
-        match revisions.last_mut().filter(|(last, _)| *last == revision) {
-            Some((_, rows)) => rows.push(text),
-            None => revisions.push((revision, vec![text])),
+        match all.last_mut().filter(is_same) {
+            Some((_, last)) => last.rows.extend(one.rows),
+            None => all.push((until, one)),
         }
     }
-    for ((start, key), wanted) in &expected.results {
-        let at = format!("window {start} of key {key:?}");
-        let Published {
-            revisions: count,
-            rows: wanted,
-        } = wanted;
-        let Some(mut revisions) = found.remove(&(*start, key.clone())) else {
-            return Err(format!("{at} is lost: it should be {wanted:?}"));
+    for ((shown, key), published) in &expected.results {
+        let at = format!("window {shown:?} of key {key:?}");
+        let Some(all) = written.remove(&(*shown, key.clone())) else {
+            return Err(format!("{at} is lost: it should be {published:?}"));
         };
-        if !revisions
-            .iter()
-            .map(|(revision, _)| *revision)
-            .eq((0..).take(*count))
-        {
-            return Err(format!(
-                "{at} should have {count} revisions in order, and has {revisions:?}"
-            ));
+        let told = |why: &str| Err(format!("{at}: {why}: {all:?}, and should be {published:?}"));
+        let until = all.last().map(|(until, _)| *until);
+        let seen = match seen(kind, all.clone()) {
+            Ok(seen) => seen,
+            Err(why) => return told(why),
+        };
+        let is_final = |now: &Publication| !now.is_early && now.rows == published.rows;
+        if !seen.now.as_ref().is_some_and(is_final) || until != Some(published.until) {
+            return told("it is not the last");
         }
-        let Some((_, rows)) = revisions.last_mut() else {
-            continue;
-        };
-        rows.sort_unstable();
-        if rows != wanted {
-            return Err(format!("{at} is {rows:?}, and should be {wanted:?}"));
+        let is_wrong = |count| seen.finals.len() != count;
+        if published.revisions.is_some_and(is_wrong) {
+            return told("it was published more often, or less");
         }
     }
-    match found.into_iter().next() {
-        None => Ok(()),
-        Some(((start, key), rows)) => Err(format!(
-            "window {start} of key {key:?} should not have fired: {rows:?}"
-        )),
+    let lowest = expected.watermarks.iter().copied().min().flatten();
+    for ((shown, key), all) in written {
+        let at = format!("window {shown:?} of key {key:?}");
+        let seen = seen(kind, all.clone()).map_err(|why| format!("{at}: {why}: {all:?}"))?;
+        let is_open = |now: &Publication| now.is_early && lowest.is_none_or(|now| now <= shown.1);
+        if !seen.now.as_ref().is_none_or(is_open) {
+            return Err(format!("{at} should not have fired: {all:?}"));
+        }
     }
+    Ok(())
+}
+
+/// What somebody sees who has read all that was written of a window and key.
+fn seen(kind: &Kind, all: Vec<(i64, Publication)>) -> Result<Seen, &'static str> {
+    let mut seen = Seen::default();
+    for (_, mut publication) in all {
+        publication.rows.sort_unstable();
+        seen.read(publication, kind.updates)?;
+    }
+    Ok(seen)
+}
+
+/// A result: its window and key, the last that it shows, and what it says.
+fn publication(kind: &Kind, json: &Value) -> Option<((Shown, String), i64, Publication)> {
+    let number = |name: &str, other: &str| json[name].as_i64().or_else(|| json[other].as_i64());
+    let until = number("window_end_ms", "last_row")?;
+    let shown = match kind.time {
+        Time::GlobalRows | Time::GlobalEvery => BOUNDLESS,
+        _ => (number("window_start_ms", "first_row")?, until),
+    };
+    let text = |name: &str| json[name].as_str().unwrap_or_default().to_owned();
+    let row = match kind.function {
+        Function::Visitors | Function::VisitorsByRows => {
+            format!("visitors={}", json["unique_visitors"])
+        }
+        Function::Pages => format!("{}={}", text("page"), json["views"]),
+        Function::Sum => format!("sum={}", json["sum"]),
+        Function::Transcript => text("text"),
+    };
+    let is_final = json["final"].as_bool();
+    let publication = Publication {
+        revision: json["revision"].as_i64()?,
+        is_early: is_final == Some(false),
+        is_retraction: json["retraction"].as_bool().unwrap_or_default(),
+        rows: vec![row],
+    };
+    (is_final.is_some() == kind.is_early()).then(|| ((shown, text("key")), until, publication))
 }
 
 fn places(what: &str, wanted: &[Place], written: &[Record]) -> Result<(), String> {
@@ -149,7 +201,7 @@ fn stores(
         let task = TaskId { stage, partition };
         let mut rebuilt = Entries::new();
         replay(log, &at, origin.base, &mut rebuilt);
-        only_open_windows(scenario.kind.time, expected, task, &rebuilt)?;
+        only_open_windows(scenario.kind, expected, task, &rebuilt)?;
         for (number, disk) in disks.iter().enumerate() {
             let position = disk
                 .store
@@ -192,34 +244,37 @@ fn origin(log: &EmbeddedLog, partition: i32) -> Result<Option<(Stage, Origin)>, 
     Ok(None)
 }
 
-/// When nothing of a pane may be left. A pane does not tell how far its session has grown.
-fn over_at(time: Time, pane: Pane) -> i64 {
-    match time {
-        Time::Session => i64::MAX,
-        _ if pane.is_pending() => pane.since.0,
-        _ => {
-            let last = time.starts(pane.span.start.0).pop().unwrap_or_default();
-            last + WINDOW + time.lateness()
-        }
+/// When nothing of a pane may be left. One of a session does not tell how far that has grown, and all rows of a key are never over.
+fn over_at(kind: &Kind, pane: Pane) -> i64 {
+    if matches!(kind.time, Time::Session) || pane.span.end == Timestamp::MAX {
+        return i64::MAX;
     }
+    if pane.is_pending() {
+        return pane.since.0;
+    }
+    let last = kind.time.holding(pane.span.start.0).pop();
+    last.map_or(i64::MAX, |last| last.end + kind.lateness())
 }
 
 /// A window that is over leaves only tombstones.
 fn only_open_windows(
-    time: Time,
+    kind: &Kind,
     expected: &Expected,
     task: TaskId,
     entries: &Entries,
 ) -> Result<(), String> {
     for key in entries.keys() {
         let key = StateKey::decode(key).map_err(|error| error.to_string())?;
+        let (window, over_at) = match key {
+            StateKey::Part { pane, .. } => (pane.span, over_at(kind, pane)),
+            // Where other windows still have the rows, what was published goes some time later.
+            StateKey::Published { window, .. } if kind.ends_when_fired() => (window, window.end.0),
+            _ => continue,
+        };
         let watermark = expected.watermarks[usize::try_from(task.partition).unwrap()];
-        if let StateKey::Part { pane, .. } = key
-            && watermark.is_some_and(|watermark| over_at(time, pane) <= watermark)
-        {
+        if watermark.is_some_and(|watermark| over_at <= watermark) {
             return Err(format!(
-                "{task} still has something of {}, which has fired",
-                pane.span
+                "{task} still has something of {window}, which has fired"
             ));
         }
     }

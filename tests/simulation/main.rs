@@ -3,7 +3,7 @@
 //!
 //! `baton` lets one thread run at a time; `sim_log`, `sim_session`, `sim_commit`, `sim_store` and `clock` are the world of a worker, `broker`
 //! what is behind it; `scenario` and `pipelines` say what a seed makes of a run, `director` runs it, `life` is a worker's, `settled` says when it is over; `oracle` knows the right
-//! answer and `judge` compares; `faults` counts what has happened, `mutations` proves that the judge sees.
+//! answer (`spans`) and `judge` compares (`reading`); `faults` counts what has happened, `mutations` proves that the judge sees.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 #![allow(
@@ -22,12 +22,16 @@ mod memory;
 mod mutations;
 mod oracle;
 mod pipelines;
+#[path = "../oracles/reading.rs"]
+mod reading;
 mod scenario;
 mod settled;
 mod sim_commit;
 mod sim_log;
 mod sim_session;
 mod sim_store;
+#[path = "../oracles/spans.rs"]
+mod spans;
 #[path = "../support/mod.rs"]
 mod support;
 

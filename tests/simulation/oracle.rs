@@ -2,32 +2,78 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::pipelines::{DISORDER, Function, GAP, Key, Time, WINDOW};
+use crate::pipelines::{Function, GAP, Key, ROWS, Time};
 use crate::scenario::{Event, Scenario, Truth, page_name};
+use crate::spans::Span;
 
 /// The place of a record in the source.
 pub(crate) type Place = (i32, i64);
+
+/// A window as its results show it: its first and last instant, or row. The global one has no bounds.
+pub(crate) type Shown = (i64, i64);
+pub(crate) const BOUNDLESS: Shown = (0, 0);
 
 /// What a pipeline must have written in the end.
 #[derive(Debug, Default)]
 pub(crate) struct Expected {
     /// The results of each window and key.
-    pub(crate) results: BTreeMap<(i64, String), Published>,
+    pub(crate) results: BTreeMap<(Shown, String), Published>,
     /// Dead letters, sorted.
     pub(crate) dead: Vec<Place>,
     /// Late rows, sorted.
     pub(crate) late: Vec<Place>,
     /// By partition, the watermark by which the windows of its tasks fire; none where nothing fires.
     pub(crate) watermarks: Vec<Option<i64>>,
+    /// By partition, the watermark before each offset, as its rows alone say.
+    pub(crate) natural: Vec<Vec<i64>>,
+}
+
+impl Expected {
+    /// Whether a partition has come further than its rows say.
+    pub(crate) fn has_promises(&self, heard: &Heard) -> bool {
+        let is_promise = |partition: i32, (offset, mark): &(i64, i64)| {
+            let natural = &self.natural[usize::try_from(partition).unwrap()];
+            *mark > natural[usize::try_from(*offset).unwrap()]
+        };
+        let mut all = heard.marks.iter();
+        all.any(|(partition, marks)| marks.iter().any(|mark| is_promise(*partition, mark)))
+    }
 }
 
 /// What must have been published of a window and key.
 #[derive(Debug, Eq, PartialEq)]
 pub(crate) struct Published {
-    /// How often.
-    pub(crate) revisions: usize,
+    /// How often, early results aside. Nobody knows where a promise has made rows late, which depends on when it was made; and of
+    /// sessions that are kept it is not worked out.
+    pub(crate) revisions: Option<usize>,
+    /// The last instant or row that the last results show.
+    pub(crate) until: i64,
     /// The last results, sorted.
     pub(crate) rows: Vec<String>,
+}
+
+/// What events alone do not decide: when partitions that were silent have promised something.
+#[derive(Default)]
+pub(crate) struct Heard {
+    /// By partition, the watermarks that were committed, each with its offset.
+    pub(crate) marks: BTreeMap<i32, Vec<(i64, i64)>>,
+    /// The rows that were late.
+    pub(crate) late: BTreeSet<Place>,
+}
+
+impl Heard {
+    /// The watermark of a partition before an offset, if its rows alone give `natural`. A promise is made before it is committed:
+    /// whether a row came in between is known only by what became of it.
+    fn watermark(&self, (partition, offset): Place, natural: &[i64]) -> i64 {
+        let at = |offset: i64| natural[usize::try_from(offset).unwrap()];
+        let marks = self.marks.get(&partition).map_or(&[][..], Vec::as_slice);
+        let (before, after) = marks.split_at(marks.partition_point(|(next, _)| *next <= offset));
+        let promised = before.iter().map(|(_, promised)| *promised);
+        let known = promised.fold(at(offset), i64::max);
+        let next = after.first().filter(|(next, mark)| *mark > at(*next));
+        let next = next.filter(|_| self.late.contains(&(partition, offset)));
+        next.map_or(known, |(_, promised)| known.max(*promised))
+    }
 }
 
 /// A row with the watermark of its partition before it.
@@ -43,18 +89,20 @@ pub(crate) struct Row<'a> {
 type Groups<'a> = BTreeMap<(i32, String), Vec<Row<'a>>>;
 
 /// The right answer for a scenario.
-pub(crate) fn expected(scenario: &Scenario) -> Expected {
+pub(crate) fn expected(scenario: &Scenario, heard: &Heard) -> Expected {
+    let kind = scenario.kind;
     let mut expected = Expected::default();
     let mut groups = Groups::new();
-    let mut watermarks = Vec::new();
     for partition in 0..scenario.partitions {
         let events = scenario
             .events()
             .filter(|event| event.partition == partition);
-        let mut latest: Option<i64> = None;
+        let mut natural = vec![i64::MIN];
+        let mut rows = Vec::new();
         for (offset, event) in (0..).zip(events) {
             let place = (partition, offset);
-            let tau = latest.map_or(i64::MIN, |latest| latest - DISORDER);
+            let latest = natural[natural.len() - 1];
+            natural.push(latest);
             let Truth::Click {
                 at,
                 country,
@@ -66,7 +114,7 @@ pub(crate) fn expected(scenario: &Scenario) -> Expected {
                 expected.dead.push(place);
                 continue;
             };
-            let key = match scenario.kind.key {
+            let key = match kind.key {
                 Key::None => Some(String::new()),
                 Key::Country => country.map(str::to_owned),
                 Key::Record => event.key.clone(),
@@ -76,64 +124,70 @@ pub(crate) fn expected(scenario: &Scenario) -> Expected {
                 expected.dead.push(place);
                 continue;
             };
-            latest = latest.max(Some(*at));
-            if scenario.kind.bots && *is_bot || *is_poison {
+            natural.pop();
+            natural.push(latest.max(*at - kind.disorder()));
+            if kind.bots && *is_bot || *is_poison {
                 continue;
             }
-            let task = match scenario.kind.key {
-                Key::Record => partition,
-                Key::None | Key::Country => 0,
-            };
+            rows.push((key, place, *at, event));
+        }
+        let task = match kind.key {
+            Key::Record => partition,
+            Key::None | Key::Country => 0,
+        };
+        for (key, place, at, event) in rows {
             groups.entry((task, key)).or_default().push(Row {
-                at: *at,
-                tau,
+                at,
+                tau: heard.watermark(place, &natural),
                 place,
                 event,
             });
         }
-        watermarks.push(latest.map(|latest| latest - DISORDER));
+        let end = i64::try_from(natural.len() - 1).unwrap();
+        let watermark = heard.watermark((partition, end), &natural);
+        let watermark = Some(watermark).filter(|watermark| *watermark > i64::MIN);
+        expected.watermarks.push(watermark);
+        expected.natural.push(natural);
     }
-    if scenario.kind.key != Key::Record {
+    if kind.key != Key::Record {
         // Any partition may have rows of any window: the slowest one counts.
-        let lowest = watermarks.iter().copied().min().flatten();
-        watermarks
-            .iter_mut()
-            .for_each(|watermark| *watermark = lowest);
+        let lowest = expected.watermarks.iter().copied().min().flatten();
+        expected.watermarks.fill(lowest);
     }
     for ((task, key), rows) in groups {
-        let until = watermarks[usize::try_from(task).expect("partitions count from 0")];
+        let until = expected.watermarks[usize::try_from(task).unwrap()];
         let until = until.unwrap_or(i64::MIN);
-        match scenario.kind.time {
+        match kind.time {
             Time::Session => sessions(scenario, &key, rows, until, &mut expected),
+            Time::Count | Time::GlobalRows => counted(scenario, &key, &rows, &mut expected),
+            Time::GlobalEvery => global(scenario, &key, &rows, until, &mut expected),
             _ => spans(scenario, &key, &rows, until, &mut expected),
         }
     }
     expected.late.sort_unstable();
-    expected.watermarks = watermarks;
     expected
 }
 
 /// Windows whose bounds do not depend on rows, of one key, when time has come to `until`.
 fn spans(scenario: &Scenario, key: &str, rows: &[Row<'_>], until: i64, expected: &mut Expected) {
-    let time = scenario.kind.time;
-    let mut windows: BTreeMap<i64, Vec<Row<'_>>> = BTreeMap::new();
+    let kind = scenario.kind;
+    let mut windows: BTreeMap<Span, Vec<Row<'_>>> = BTreeMap::new();
     for row in rows {
-        let starts = time.starts(row.at);
-        let counts = |start: &&i64| *start + WINDOW + time.lateness() > row.tau;
-        let open: Vec<i64> = starts.iter().filter(counts).copied().collect();
+        let holding = kind.time.holding(row.at);
+        let counts = |window: &&Span| window.end + kind.lateness() > row.tau;
+        let open: Vec<Span> = holding.iter().filter(counts).copied().collect();
         if open.is_empty() {
             expected.late.push(row.place);
         }
-        let is_behind = starts.iter().any(|start| start + WINDOW <= row.tau);
-        for start in open {
+        let is_behind = holding.iter().any(|window| window.end <= row.tau);
+        for window in open {
             // A row that is behind counts as soon as time is beyond what it was judged by.
-            if start + WINDOW <= until && (!is_behind || row.tau < until) {
-                windows.entry(start).or_default().push(*row);
+            if window.end <= until && (!is_behind || row.tau < until) {
+                windows.entry(window).or_default().push(*row);
             }
         }
     }
-    for (start, rows) in windows {
-        let end = start + WINDOW;
+    for (Span { start, end }, rows) in windows {
         let in_time = rows.iter().any(|row| row.tau < end);
         let after: BTreeSet<i64> = rows
             .iter()
@@ -141,10 +195,53 @@ fn spans(scenario: &Scenario, key: &str, rows: &[Row<'_>], until: i64, expected:
             .filter(|tau| end <= *tau)
             .collect();
         let published = Published {
-            revisions: usize::from(in_time) + after.len(),
-            rows: results(scenario.kind.function, &rows),
+            revisions: (!kind.idle).then_some(usize::from(in_time) + after.len()),
+            until: end,
+            rows: results(kind.function, &rows),
         };
-        expected.results.insert((start, key.to_owned()), published);
+        let at = ((start, end), key.to_owned());
+        expected.results.insert(at, published);
+    }
+}
+
+/// Windows of so many rows of one key, or the global one after so many. Nothing is late.
+fn counted(scenario: &Scenario, key: &str, rows: &[Row<'_>], expected: &mut Expected) {
+    let is_global = scenario.kind.time == Time::GlobalRows;
+    for (revision, end) in (ROWS..=rows.len()).step_by(ROWS).enumerate() {
+        let first = if is_global { 0 } else { end - ROWS };
+        let (start, last) = (
+            i64::try_from(first).unwrap(),
+            i64::try_from(end - 1).unwrap(),
+        );
+        let (shown, revisions) = match is_global {
+            true => (BOUNDLESS, revision + 1),
+            false => ((start, last), 1),
+        };
+        let published = Published {
+            revisions: Some(revisions),
+            until: last,
+            rows: results(scenario.kind.function, &rows[first..end]),
+        };
+        expected.results.insert((shown, key.to_owned()), published);
+    }
+}
+
+/// All rows of one key, when time has come to `until`. One that is behind counts in the span in which time was.
+fn global(scenario: &Scenario, key: &str, rows: &[Row<'_>], until: i64, expected: &mut Expected) {
+    let kind = scenario.kind;
+    let counts_at = |row: &Row<'_>| kind.time.holding(row.at.max(row.tau))[0].end;
+    let mut rows = rows.to_vec();
+    rows.retain(|row| counts_at(row) <= until);
+    let instants: BTreeSet<i64> = rows.iter().map(counts_at).collect();
+    if let Some(last) = instants.last() {
+        let published = Published {
+            revisions: Some(instants.len()),
+            until: *last,
+            rows: results(kind.function, &rows),
+        };
+        expected
+            .results
+            .insert((BOUNDLESS, key.to_owned()), published);
     }
 }
 
@@ -156,6 +253,7 @@ fn sessions(
     until: i64,
     expected: &mut Expected,
 ) {
+    let lateness = scenario.kind.lateness();
     let (in_time, behind): (Vec<Row<'_>>, Vec<Row<'_>>) =
         rows.into_iter().partition(|row| row.at >= row.tau);
     let mut open: Vec<Session<'_>> = Vec::new();
@@ -165,10 +263,10 @@ fn sessions(
     let mut over = Vec::new();
     let instants: BTreeSet<i64> = behind.iter().map(|row| row.tau + 1).collect();
     for instant in instants.into_iter().filter(|instant| *instant <= until) {
-        over.extend(open.extract_if(.., |session| session.end < instant));
+        over.extend(open.extract_if(.., |session| session.end + lateness < instant));
         let of_instant = behind.iter().filter(|row| row.tau + 1 == instant);
         let (mut waiting, mut in_time): (Vec<Row<'_>>, Vec<Row<'_>>) =
-            of_instant.partition(|row| row.at + GAP + 1 < instant);
+            of_instant.partition(|row| row.at + GAP + 1 + lateness < instant);
         in_time.sort_by_key(|row| row.at);
         in_time.into_iter().for_each(|row| join(&mut open, row));
         waiting.sort_by_key(|row| row.at);
@@ -185,11 +283,13 @@ fn sessions(
     for session in over {
         let mut rows = session.rows;
         rows.sort_by_key(|row| row.place);
+        let last = session.end - 1;
         let published = Published {
-            revisions: 1,
+            revisions: (lateness == 0).then_some(1),
+            until: last,
             rows: results(scenario.kind.function, &rows),
         };
-        let at = (session.start, key.to_owned());
+        let at = ((session.start, last), key.to_owned());
         expected.results.insert(at, published);
     }
 }
@@ -227,7 +327,7 @@ fn results(function: Function, rows: &[Row<'_>]) -> Vec<String> {
     match function {
         Function::Visitors | Function::VisitorsByRows => {
             let visitors: BTreeSet<u32> = clicks().map(|(user, _)| user).collect();
-            vec![visitors.len().to_string()]
+            vec![format!("visitors={}", visitors.len())]
         }
         Function::Pages => {
             let mut views: BTreeMap<u32, u64> = BTreeMap::new();
@@ -239,7 +339,7 @@ fn results(function: Function, rows: &[Row<'_>]) -> Vec<String> {
         }
         Function::Sum => {
             let sum: i64 = rows.iter().map(|row| row.event.n).sum();
-            vec![sum.to_string()]
+            vec![format!("sum={sum}")]
         }
         Function::Transcript => {
             // Partition by partition, each in its order.

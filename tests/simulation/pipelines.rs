@@ -1,15 +1,18 @@
 //! The pipelines of which each run draws one. A component is compiled once for all runs.
 
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock};
 
+use jiff::tz::TimeZone;
 use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 
+use crate::reading::Updates;
+use crate::spans::{CalendarUnit, Span, calendar, sliding};
 use crate::support;
 
 /// The size of a window, in milliseconds.
 pub(crate) const WINDOW: i64 = 10_000;
-/// The disorder allowed, in milliseconds.
+/// The disorder allowed, in milliseconds, before scaling.
 pub(crate) const DISORDER: i64 = 2_000;
 
 /// By what rows are gathered apart.
@@ -40,57 +43,79 @@ pub(crate) enum Function {
 pub(crate) enum Time {
     /// Of [`WINDOW`].
     Tumbling,
-    /// The same, kept for [`LATENESS`].
-    Late,
     /// Of [`WINDOW`], one each [`SLIDE`].
     Sliding,
-    /// The same, kept for [`LATENESS`].
-    SlidingLate,
+    /// Of [`ZONE`].
+    Calendar(CalendarUnit),
     /// With a gap of [`GAP`].
     Session,
+    /// Of [`ROWS`] rows.
+    Count,
+    /// All rows, after each [`ROWS`] of them.
+    GlobalRows,
+    /// All rows, each [`WINDOW`].
+    GlobalEvery,
 }
 
 /// How far apart sliding windows begin, in milliseconds: they do not divide into it.
 pub(crate) const SLIDE: i64 = 4_000;
 /// How long windows are kept that are, in milliseconds.
-pub(crate) const LATENESS: i64 = 15_000;
+const LATENESS: i64 = 15_000;
 /// The gap of sessions, in milliseconds.
 pub(crate) const GAP: i64 = 1_500;
+/// How many rows are counted.
+pub(crate) const ROWS: usize = 7;
+/// Where clocks change a few days after runs begin.
+const ZONE: &str = "Europe/Vienna";
 
 impl Time {
-    /// How long windows are kept after their end.
-    pub(crate) fn lateness(self) -> i64 {
+    /// How many milliseconds of event time make one: a day of a calendar takes as long as a window.
+    pub(crate) fn scale(self) -> i64 {
         match self {
-            Time::Late | Time::SlidingLate => LATENESS,
-            Time::Tumbling | Time::Sliding | Time::Session => 0,
+            Time::Calendar(_) => 86_400_000 / WINDOW,
+            _ => 1,
         }
     }
 
-    /// The starts of the windows that hold an instant, if that does not depend on other rows.
-    pub(crate) fn starts(self, at: i64) -> Vec<i64> {
-        let slide = match self {
-            Time::Sliding | Time::SlidingLate => SLIDE,
-            Time::Tumbling | Time::Late | Time::Session => WINDOW,
-        };
-        let last = at.div_euclid(slide) * slide;
-        let starts = std::iter::successors(Some(last), |start| Some(start - slide));
-        let mut starts: Vec<i64> = starts.take_while(|start| start + WINDOW > at).collect();
-        starts.reverse();
-        starts
+    /// Whether rows of a key need an order.
+    pub(crate) fn counts(self) -> bool {
+        matches!(self, Time::Count | Time::GlobalRows)
+    }
+
+    /// The windows that hold an instant, if the clock alone says so; the last to end comes last.
+    pub(crate) fn holding(self, at: i64) -> Vec<Span> {
+        static VIENNA: LazyLock<TimeZone> = LazyLock::new(|| TimeZone::get(ZONE).unwrap());
+        match self {
+            Time::Tumbling | Time::GlobalEvery => sliding(WINDOW, WINDOW, 0, at),
+            Time::Sliding => sliding(WINDOW, SLIDE, 0, at),
+            Time::Calendar(unit) => vec![calendar(unit, &VIENNA, at)],
+            Time::Session | Time::Count | Time::GlobalRows => Vec::new(),
+        }
     }
 
     /// As the file writes it.
-    fn written(self) -> &'static str {
+    fn written(self) -> String {
         match self {
-            Time::Tumbling => "window = { tumbling = \"10s\" }",
-            Time::Late => "window = { tumbling = \"10s\" }\nallowed_lateness = \"15s\"",
-            Time::Sliding => "window = { sliding = \"10s\", slide = \"4s\" }",
-            Time::SlidingLate => {
-                "window = { sliding = \"10s\", slide = \"4s\" }\nallowed_lateness = \"15s\""
+            Time::Tumbling => "{ tumbling = \"10s\" }".to_owned(),
+            Time::Sliding => "{ sliding = \"10s\", slide = \"4s\" }".to_owned(),
+            Time::Calendar(unit) => {
+                let unit = format!("{unit:?}").to_lowercase();
+                format!("{{ calendar = \"{unit}\", time_zone = \"{ZONE}\" }}")
             }
-            Time::Session => "window = { session = \"1500ms\" }",
+            Time::Session => "{ session = \"1500ms\" }".to_owned(),
+            Time::Count => format!("{{ count = {ROWS} }}"),
+            Time::GlobalRows => format!("{{ global = {{ rows = {ROWS} }} }}"),
+            Time::GlobalEvery => "{ global = { every = \"10s\" } }".to_owned(),
         }
     }
+}
+
+/// When there are results of windows that are open.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Early {
+    Never,
+    OnUpdate,
+    Every,
 }
 
 /// How much a commit holds.
@@ -112,6 +137,14 @@ pub(crate) struct Kind {
     /// The path comes from a map.
     pub(crate) map: bool,
     pub(crate) time: Time,
+    /// Windows are kept for a while.
+    is_late: bool,
+    early: Early,
+    pub(crate) updates: Updates,
+    /// Partitions that are silent promise something.
+    pub(crate) idle: bool,
+    /// Partitions that are far ahead wait.
+    drift: bool,
     commit: Commit,
     /// The guest may have little memory.
     small: bool,
@@ -124,23 +157,28 @@ const PLAIN: Kind = Kind {
     poison: false,
     map: false,
     time: Time::Tumbling,
+    is_late: false,
+    early: Early::Never,
+    updates: Updates::Accumulating,
+    idle: false,
+    drift: false,
     commit: Commit::Wide,
     small: false,
 };
 
 /// All kinds.
-pub(crate) const KINDS: [Kind; 25] = [
+pub(crate) const KINDS: [Kind; 55] = [
     PLAIN,
     Kind {
         function: Function::Sum,
         key: Key::Country,
-        time: Time::Late,
+        is_late: true,
         ..PLAIN
     },
     Kind {
         function: Function::Pages,
         key: Key::Record,
-        time: Time::Late,
+        is_late: true,
         commit: Commit::Tight,
         small: true,
         ..PLAIN
@@ -148,7 +186,7 @@ pub(crate) const KINDS: [Kind; 25] = [
     Kind {
         function: Function::Transcript,
         key: Key::Country,
-        time: Time::Late,
+        is_late: true,
         commit: Commit::Tight,
         ..PLAIN
     },
@@ -168,14 +206,16 @@ pub(crate) const KINDS: [Kind; 25] = [
     Kind {
         function: Function::Sum,
         key: Key::Record,
-        time: Time::SlidingLate,
+        time: Time::Sliding,
+        is_late: true,
         commit: Commit::Tight,
         ..PLAIN
     },
     Kind {
         function: Function::VisitorsByRows,
         key: Key::Country,
-        time: Time::SlidingLate,
+        time: Time::Sliding,
+        is_late: true,
         ..PLAIN
     },
     Kind {
@@ -280,6 +320,241 @@ pub(crate) const KINDS: [Kind; 25] = [
         poison: true,
         ..PLAIN
     },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        early: Early::OnUpdate,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Record,
+        is_late: true,
+        early: Early::Every,
+        updates: Updates::Retracting,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::Sliding,
+        is_late: true,
+        early: Early::OnUpdate,
+        updates: Updates::Discarding,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Country,
+        is_late: true,
+        early: Early::Every,
+        updates: Updates::Retracting,
+        commit: Commit::Tight,
+        small: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::VisitorsByRows,
+        key: Key::Country,
+        time: Time::Sliding,
+        early: Early::OnUpdate,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Transcript,
+        key: Key::Record,
+        early: Early::Every,
+        updates: Updates::Retracting,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::Session,
+        early: Early::OnUpdate,
+        updates: Updates::Retracting,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::VisitorsByRows,
+        key: Key::Record,
+        time: Time::Session,
+        early: Early::Every,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::Session,
+        early: Early::Every,
+        updates: Updates::Discarding,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        is_late: true,
+        updates: Updates::Retracting,
+        ..PLAIN
+    },
+    Kind {
+        is_late: true,
+        updates: Updates::Discarding,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::Calendar(CalendarUnit::Day),
+        drift: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Record,
+        time: Time::Calendar(CalendarUnit::Day),
+        is_late: true,
+        early: Early::OnUpdate,
+        updates: Updates::Retracting,
+        commit: Commit::Tight,
+        small: true,
+        ..PLAIN
+    },
+    Kind {
+        key: Key::Country,
+        time: Time::Calendar(CalendarUnit::Week),
+        early: Early::Every,
+        updates: Updates::Discarding,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        time: Time::Calendar(CalendarUnit::Month),
+        is_late: true,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Transcript,
+        key: Key::Record,
+        time: Time::Count,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::VisitorsByRows,
+        key: Key::Country,
+        time: Time::Count,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Record,
+        time: Time::GlobalRows,
+        updates: Updates::Discarding,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Country,
+        time: Time::GlobalRows,
+        updates: Updates::Retracting,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::GlobalEvery,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        time: Time::GlobalEvery,
+        updates: Updates::Retracting,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::VisitorsByRows,
+        key: Key::Record,
+        time: Time::GlobalEvery,
+        updates: Updates::Discarding,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        idle: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Record,
+        is_late: true,
+        idle: true,
+        drift: true,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        is_late: true,
+        early: Early::OnUpdate,
+        updates: Updates::Retracting,
+        idle: true,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::Sliding,
+        drift: true,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Transcript,
+        key: Key::Country,
+        is_late: true,
+        early: Early::Every,
+        drift: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Sum,
+        key: Key::Country,
+        time: Time::Session,
+        is_late: true,
+        updates: Updates::Retracting,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::VisitorsByRows,
+        key: Key::Record,
+        time: Time::Session,
+        is_late: true,
+        early: Early::OnUpdate,
+        updates: Updates::Discarding,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Pages,
+        key: Key::Country,
+        time: Time::Session,
+        is_late: true,
+        commit: Commit::Tight,
+        small: true,
+        ..PLAIN
+    },
 ];
 
 /// What a kind was prepared to.
@@ -309,6 +584,31 @@ pub(crate) fn prepared(number: usize) -> &'static Prepared {
 }
 
 impl Kind {
+    /// The disorder allowed, in milliseconds of event time.
+    pub(crate) fn disorder(&self) -> i64 {
+        DISORDER * self.time.scale()
+    }
+
+    /// How long windows are kept after their end.
+    pub(crate) fn lateness(&self) -> i64 {
+        let lateness = if self.is_late { LATENESS } else { 0 };
+        lateness * self.time.scale()
+    }
+
+    /// Whether nothing of a window is left once it has ended.
+    pub(crate) fn ends_when_fired(&self) -> bool {
+        let is_apart = matches!(
+            self.time,
+            Time::Tumbling | Time::Calendar(_) | Time::Session
+        );
+        is_apart && !self.is_late
+    }
+
+    /// Whether there are results of windows that are open.
+    pub(crate) fn is_early(&self) -> bool {
+        self.early != Early::Never
+    }
+
     /// The pipeline file.
     fn file(&self, calm: bool) -> String {
         let commit = match self.commit {
@@ -339,10 +639,30 @@ impl Kind {
             Key::Country => "key = \"country\"",
             Key::Record => "key = \"$key\"",
         };
+        let mut window = vec![format!("window = {}", self.time.written())];
+        if self.is_late {
+            window.push(format!("allowed_lateness = \"{}ms\"", self.lateness()));
+        }
+        match self.early {
+            Early::Never => {}
+            Early::OnUpdate => window.push("emit_on_update = true".to_owned()),
+            Early::Every => window.push("emit_every = \"300ms\"".to_owned()),
+        }
+        if self.updates != Updates::Accumulating {
+            let updates = format!("{:?}", self.updates).to_lowercase();
+            window.push(format!("updates = \"{updates}\""));
+        }
+        let mut source = vec![format!("allowed_disorder = \"{}ms\"", self.disorder())];
+        if self.idle {
+            source.push("idle_after = \"400ms\"".to_owned());
+        }
+        if self.drift {
+            source.push(format!("max_drift = \"{}ms\"", self.disorder()));
+        }
         let memory = if self.small { SMALL_MEMORY } else { "64MiB" };
         steps.push(format!(
             "{function}\n{key}\n{}\nlimits = {{ memory = \"{memory}\", call = \"60s\" }}",
-            self.time.written()
+            window.join("\n")
         ));
         let steps: Vec<String> = steps
             .iter()
@@ -352,13 +672,14 @@ impl Kind {
             r#"
             name = "p"
             log = {{ embedded = "unused", create_topics = true, partitions = 2 }}
-            source = {{ topic = "clicks", event_time = {{ field = "event_time", unit = "ms" }}, allowed_disorder = "2s" }}
+            source = {{ topic = "clicks", event_time = {{ field = "event_time", unit = "ms" }}, {} }}
             sink.topic = "sink"
             dead_letters.topic = "dead"
             late.topic = "late"
             commit = {{ {commit} }}
             {}
             "#,
+            source.join(", "),
             steps.join("\n")
         )
     }

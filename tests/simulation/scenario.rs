@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::clock::BEGIN;
 use crate::faults::{Fault, Odds, Tally};
-use crate::pipelines::{DISORDER, KINDS, Key, Kind};
+use crate::pipelines::{DISORDER, KINDS, Key, Kind, Time};
 use crate::sim_log::Topics;
 
 /// The names of the topics; the group has the pipeline's.
@@ -70,7 +70,12 @@ impl Scenario {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let kind_number = rng.random_range(0..KINDS.len());
         let kind = &KINDS[kind_number];
-        let partitions = rng.random_range(1..=4);
+        let needs_one = kind.time.counts() && kind.key != Key::Record;
+        let partitions = if needs_one {
+            1
+        } else {
+            rng.random_range(1..=4)
+        };
         let mut tally = Tally::default();
         let topics = Topics {
             // With what the host leaves for the rest of a record, values of 1 KiB.
@@ -78,7 +83,7 @@ impl Scenario {
             tombstones: [None, None, Some(1_000), Some(6_000)][rng.random_range(0..4)],
         };
         let events = events(&mut rng, kind, partitions, &mut tally);
-        let chunks = chunks(&mut rng, events, partitions, &mut tally);
+        let chunks = chunks(&mut rng, kind, events, partitions, &mut tally);
         let odds = Odds::of(&mut rng);
         Self {
             kind,
@@ -100,6 +105,8 @@ impl Scenario {
     }
 }
 
+/// 2026-03-26T00:00:00Z, before clocks change in Vienna.
+const MARCH: i64 = 1_774_483_200_000;
 const COUNTRIES: [&str; 5] = ["AT", "CH", "DE", "FR", "NL"];
 
 fn events(rng: &mut ChaCha8Rng, kind: &Kind, partitions: i32, tally: &mut Tally) -> Vec<Event> {
@@ -117,7 +124,11 @@ fn events(rng: &mut ChaCha8Rng, kind: &Kind, partitions: i32, tally: &mut Tally)
     if silent.is_some() {
         tally.count(Fault::SilentPartition);
     }
-    let mut now = BEGIN + rng.random_range(0..60_000);
+    let mut now = rng.random_range(0..60_000);
+    let at = |time: i64| match kind.time {
+        Time::Calendar(_) => MARCH + time * kind.time.scale(),
+        _ => BEGIN + time,
+    };
     let mut events = Vec::new();
     for n in 0..count {
         now += rng.random_range(0..2 * pace);
@@ -139,7 +150,7 @@ fn events(rng: &mut ChaCha8Rng, kind: &Kind, partitions: i32, tally: &mut Tally)
         let truth = match rng.random_bool(malformed) {
             true => Truth::Malformed,
             false => Truth::Click {
-                at: now - back,
+                at: at(now - back),
                 user,
                 page: rng.random_range(0..pages),
                 country,
@@ -163,7 +174,7 @@ fn events(rng: &mut ChaCha8Rng, kind: &Kind, partitions: i32, tally: &mut Tally)
     if rng.random_bool(0.7) {
         for partition in (0..partitions).filter(|partition| silent != Some(*partition)) {
             let truth = Truth::Click {
-                at: now + 30_000,
+                at: at(now + 30_000),
                 user: 0,
                 page: 0,
                 country: Some("DE"),
@@ -174,7 +185,8 @@ fn events(rng: &mut ChaCha8Rng, kind: &Kind, partitions: i32, tally: &mut Tally)
             events.push(Event {
                 partition,
                 n,
-                key: Some("k0".to_owned()),
+                // Keys of records are in one partition each.
+                key: Some(format!("k{partition}")),
                 value: value(rng, &truth, n),
                 truth,
             });
@@ -224,14 +236,17 @@ pub(crate) fn page_name(page: u32) -> String {
     format!("/pages/{page:04}")
 }
 
-/// Deals events to chunks. A partition may be idle for long: what it has then comes at the very end.
+/// Deals events to chunks. A partition may be idle for long: what it has then comes at the very end, or, where silence means
+/// something, while others go on.
 fn chunks(
     rng: &mut ChaCha8Rng,
+    kind: &Kind,
     events: Vec<Event>,
     partitions: i32,
     tally: &mut Tally,
 ) -> Vec<(u64, Vec<Event>)> {
-    let idle = (partitions > 1 && rng.random_bool(0.15)).then(|| rng.random_range(0..partitions));
+    let (idle, steady) = if kind.idle { (0.8, 0.7) } else { (0.15, 0.1) };
+    let idle = (partitions > 1 && rng.random_bool(idle)).then(|| rng.random_range(0..partitions));
     if idle.is_some() {
         tally.count(Fault::IdlePartition);
     }
@@ -239,7 +254,7 @@ fn chunks(
         .into_iter()
         .partition(|event| Some(event.partition) == idle);
     // Now and then so many small ones that deltas pile up.
-    let is_steady = rng.random_bool(0.1);
+    let is_steady = rng.random_bool(steady);
     let parts = if is_steady {
         50
     } else {
@@ -258,7 +273,11 @@ fn chunks(
         chunks.push((wait, std::mem::replace(&mut events, rest)));
     }
     if !held.is_empty() {
-        chunks.push((rng.random_range(0..3_000), held));
+        let at = match kind.idle {
+            true => rng.random_range(chunks.len() / 2..=chunks.len()),
+            false => chunks.len(),
+        };
+        chunks.insert(at, (rng.random_range(0..3_000), held));
     }
     chunks
 }

@@ -10,7 +10,7 @@ use millstream::state::{StateKey, Write};
 use crate::baton::{State, crash};
 use crate::faults::{Call, Fault, When};
 use crate::mutations::{Mutation, append, rewrite, write_outside};
-use crate::scenario::CHANGELOG;
+use crate::scenario::{CHANGELOG, SINK};
 use crate::sim_log::SimLog;
 use crate::sim_session::SimSession;
 
@@ -214,8 +214,20 @@ impl SimSession {
     }
 }
 
-/// Counts in which ways contents were written.
+/// Counts in which ways results and contents were written.
 fn count_layout(outbox: &Outbox, state: &mut State) {
+    for record in outbox.records().filter(|record| record.topic() == SINK) {
+        let says = |what: &str| {
+            let value = record.value().unwrap_or_default();
+            value.windows(what.len()).any(|it| it == what.as_bytes())
+        };
+        if says("\"final\":false") {
+            state.tally.count(Fault::Early);
+        }
+        if says("\"retraction\":true") {
+            state.tally.count(Fault::Retracted);
+        }
+    }
     let mut bases = BTreeSet::new();
     for record in outbox
         .records()

@@ -209,6 +209,7 @@ impl Session for SimSession {
             .note(self.me, || format!("pauses {partitions:?}"));
         self.call(Call::Seek, |session| {
             session.drop_pending(partitions);
+            session.world.with(|state| state.tally.count(Fault::Paused));
             session.inner().pause(partitions)
         })
     }

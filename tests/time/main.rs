@@ -5,7 +5,7 @@
 //! - [`rig`]: runs a scenario on the real engine, with components, the log in memory (`fed_log`) and a clock of its own.
 //! - [`lines`]: what a run has written, a line a record; two runs are equal if their lines are.
 //! - [`oracle`]: the same lines, worked out from all rows at once, by sorting, grouping and scanning (`rules`, `sessions`).
-//! - [`judge`] compares; [`view`]: what somebody sees who reads results one after the other, for runs with early ones.
+//! - [`judge`] compares; [`view`]: what somebody sees who reads results one after the other ([`reading`]), for runs with early ones.
 //! - [`cases`], [`page`], [`random`], [`teams`]: the tests.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
@@ -18,10 +18,14 @@ mod lines;
 mod oracle;
 mod page;
 mod random;
+#[path = "../oracles/reading.rs"]
+mod reading;
 mod rig;
 mod rules;
 mod scenario;
 mod sessions;
+#[path = "../oracles/spans.rs"]
+mod spans;
 #[path = "../support/mod.rs"]
 mod support;
 mod teams;

@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::instants::show;
 use crate::lines::{Line, dead, late, list, place};
-use crate::rules::{Function, Key, Rules, Span, Updates, Windows};
+use crate::reading::Updates;
+use crate::rules::{Function, Key, Rules, Windows};
 use crate::scenario::{Row, Scenario};
 use crate::sessions;
+use crate::spans::Span;
 
 /// A row with what it is judged by.
 #[derive(Clone, Copy, Debug)]

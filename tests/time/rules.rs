@@ -1,12 +1,12 @@
 //! What the oracle knows of a pipeline: its own reading of the tables of the file, apart from the engine's.
 
-use jiff::Timestamp;
-use jiff::civil;
 use jiff::tz::TimeZone;
 use toml::{Table, Value};
 
 use crate::instants::duration;
+use crate::reading::Updates;
 use crate::scenario::Scenario;
+use crate::spans::{CalendarUnit, Span, calendar, sliding};
 
 /// Which windows there are.
 #[derive(Clone, Debug)]
@@ -36,21 +36,6 @@ pub(crate) enum Windows {
     },
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum CalendarUnit {
-    Day,
-    Week,
-    Month,
-}
-
-/// What is written when a window and key is published again.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(crate) enum Updates {
-    Accumulating,
-    Retracting,
-    Discarding,
-}
-
 /// By what rows are gathered apart.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Key {
@@ -78,13 +63,6 @@ pub(crate) struct Rules {
     pub(crate) watermark_field: Option<String>,
     /// There are results before a window ends.
     pub(crate) is_early: bool,
-}
-
-/// A span of event time.
-#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub(crate) struct Span {
-    pub(crate) start: i64,
-    pub(crate) end: i64,
 }
 
 impl Rules {
@@ -177,54 +155,9 @@ impl Windows {
                 size,
                 slide,
                 offset,
-            } => {
-                let last = (at - offset).div_euclid(*slide) * slide + offset;
-                let starts = (0..).map(|back| last - back * slide);
-                let mut spans: Vec<Span> = starts
-                    .take_while(|start| at < start + size)
-                    .map(|start| Span {
-                        start,
-                        end: start + size,
-                    })
-                    .collect();
-                spans.reverse();
-                spans
-            }
+            } => sliding(*size, *slide, *offset, at),
             Windows::Calendar { unit, zone } => vec![calendar(*unit, zone, at)],
             _ => unreachable!("what holds an instant depends on other rows"),
         }
-    }
-}
-
-fn calendar(unit: CalendarUnit, zone: &TimeZone, at: i64) -> Span {
-    let at = Timestamp::from_millisecond(at).unwrap();
-    let day = at.to_zoned_datetime(zone.clone()).date();
-    let (first, next) = match unit {
-        CalendarUnit::Day => (day, day.tomorrow().unwrap()),
-        CalendarUnit::Week => {
-            let since_monday = i64::from(day.weekday().to_monday_zero_offset());
-            let monday = day
-                .checked_sub(jiff::Span::new().days(since_monday))
-                .unwrap();
-            (
-                monday,
-                monday.checked_add(jiff::Span::new().days(7)).unwrap(),
-            )
-        }
-        CalendarUnit::Month => {
-            let first = day.first_of_month();
-            (
-                first,
-                first.checked_add(jiff::Span::new().months(1)).unwrap(),
-            )
-        }
-    };
-    let instant = |day: civil::Date| {
-        let start = day.to_zoned_datetime(zone.clone()).unwrap();
-        start.timestamp().as_millisecond()
-    };
-    Span {
-        start: instant(first),
-        end: instant(next),
     }
 }

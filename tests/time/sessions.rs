@@ -1,12 +1,11 @@
 //! The oracle's sessions, of one key. Rows in time make sessions among themselves, whatever the instant: a session that one of them
 //! could join has not ended by then. Rows that are behind come one instant after the other.
 
-use std::collections::BTreeSet;
-
 use crate::instants::show;
 use crate::lines::{Line, dead, late};
 use crate::oracle::{Group, Judged, Version, publish, retraction};
-use crate::rules::{Rules, Updates};
+use crate::reading::Updates;
+use crate::rules::Rules;
 use crate::scenario::Row;
 
 /// The longest gap that a row may ask for: 365 days.
@@ -107,9 +106,9 @@ pub(crate) fn sessions<'a>(
         let dues = dues
             .map(Session::end)
             .chain(behind.iter().map(|(at, _)| *at));
-        let next: BTreeSet<i64> = dues.filter(|due| *due > instant).collect();
-        match next.first().filter(|next| **next <= group.until) {
-            Some(next) => instant = *next,
+        let next = dues.filter(|due| *due > instant).min();
+        match next.filter(|next| *next <= group.until) {
+            Some(next) => instant = next,
             None => return,
         }
         let now = behind.iter().filter(|(at, _)| *at == instant);

@@ -167,7 +167,7 @@ fn entries_beside_the_parts() {
 }
 
 #[test]
-fn records_of_the_repartition_topic_with_rows_that_wait() {
+fn records_of_the_repartition_topic_with_rows_that_wait_and_partitions_that_have_ended() {
     let mut writer = ExchangeWriter::new(1_000);
     let pane = Pane {
         since: Timestamp(MINUTE.end.0 + 1),
@@ -177,15 +177,24 @@ fn records_of_the_repartition_topic_with_rows_that_wait() {
     writer.held(3, &held());
     let mut written = Vec::new();
     writer.finish(|value| written.push(value.to_vec()));
+    let mut writer = ExchangeWriter::new(1_000);
+    writer.watermark(&clicks(3), MINUTE.end);
+    writer.ended(&clicks(3));
+    writer.finish(|value| written.push(value.to_vec()));
     let golden = golden("v2/exchange.hex", &written);
-    let read: Result<Vec<_>, _> = ExchangeReader::new(&golden[0]).collect();
+    let [waiting, ended] = [0, 1].map(|at| {
+        let read: Result<Vec<_>, _> = ExchangeReader::new(&golden[at]).collect();
+        read.unwrap()
+    });
     let part = Exchanged::Part {
         pane,
         key: b"de",
         source: 3,
         bytes: b"partial",
     };
-    assert_eq!(read, Ok(vec![part, Exchanged::Held(3, held())]));
+    assert_eq!(waiting, [part, Exchanged::Held(3, held())]);
+    let watermark = Exchanged::Watermark(clicks(3), MINUTE.end);
+    assert_eq!(ended, [watermark, Exchanged::Ended(clicks(3))]);
 }
 
 #[test]
@@ -255,7 +264,6 @@ fn records_of_the_repartition_topic() {
     writer.part(Pane::of(MINUTE), b"de", 3, b"partial");
     writer.part(Pane::of(MINUTE), b"", 3, &[7; 40]);
     writer.watermark(&clicks(3), MINUTE.end);
-    writer.ended(&clicks(3));
     let mut written = Vec::new();
     writer.finish(|value| written.push(value.to_vec()));
     let mut pieces = Pieces::new();
@@ -277,11 +285,10 @@ fn records_of_the_repartition_topic() {
                     let whole = pieces.add(pane, key, source, piece).unwrap();
                     read.extend(whole.map(|bytes| (key.to_vec(), source, bytes)));
                 }
-                Exchanged::Held(..) => panic!("none was sent"),
+                Exchanged::Held(..) | Exchanged::Ended(_) => panic!("none was sent"),
                 Exchanged::Watermark(at, watermark) => {
                     assert_eq!((at, watermark), (clicks(3), MINUTE.end));
                 }
-                Exchanged::Ended(at) => assert_eq!(at, clicks(3)),
             }
         }
     }
@@ -343,30 +350,36 @@ fn marks() {
         key: "country".to_owned(),
         reads: "user_id: text".to_owned(),
     };
-    let marks = [
-        Mark {
-            watermark: Timestamp::MIN,
-            highest: Timestamp::MIN,
-            shape: Shape::default(),
-            state: None,
-        },
-        Mark {
-            watermark: MINUTE.end,
-            highest: Timestamp(MINUTE.end.0 + 5_000),
-            shape,
-            state: Some(Origin {
-                lineage,
-                base: Offset(12),
-            }),
-        },
+    let origin = Origin {
+        lineage,
+        base: Offset(12),
+    };
+    let mark = |times: [Timestamp; 2], shape, state| Mark {
+        watermark: times[0],
+        highest: times[1],
+        shape,
+        state,
+    };
+    let none = [Timestamp::MIN; 2];
+    let unknown = [MINUTE.end, Timestamp::MIN];
+    let known = [MINUTE.end, Timestamp(MINUTE.end.0 + 5_000)];
+    // The first ones had no highest event time.
+    let files = [
+        (
+            "v1/mark.ndjson",
+            vec![
+                mark(none, Shape::default(), None),
+                mark(unknown, shape.clone(), Some(origin.clone())),
+            ],
+        ),
+        ("v2/mark.ndjson", vec![mark(known, shape, Some(origin))]),
     ];
-    let now: String = marks.iter().map(|mark| mark.to_json() + "\n").collect();
-    let text = read("v1/mark.ndjson");
-    assert!(
-        text == now,
-        "mark.ndjson is not what is written now:\n{now}"
-    );
-    for (line, mark) in text.lines().zip(marks) {
-        assert_eq!(Mark::parse(line), Ok(mark));
+    for (name, marks) in files {
+        let now: String = marks.iter().map(|mark| mark.to_json() + "\n").collect();
+        let text = read(name);
+        assert!(text == now, "{name} is not what is written now:\n{now}");
+        for (line, mark) in text.lines().zip(marks) {
+            assert_eq!(Mark::parse(line), Ok(mark));
+        }
     }
 }
