@@ -17,7 +17,7 @@ use crate::life::Life;
 use crate::mutations::Mutation;
 use crate::oracle::{Heard, expected};
 use crate::pipelines::prepared;
-use crate::scenario::{LATE, SOURCE, Scenario, written_at};
+use crate::scenario::{DEAD, LATE, SOURCE, Scenario, written_at};
 use crate::settled::{behind, is_settled};
 use crate::sim_log::SimLog;
 use crate::sim_store::Disk;
@@ -77,13 +77,16 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
                 })
                 .collect(),
             running: Vec::new(),
-            is_calm: false,
             next_chunk: 0,
         };
         director.make_trouble();
         director.settle();
         director.stop_all();
     });
+    let is_trapped = |record: &Record| record.header("millstream.step") == "poison";
+    if scenario.kind.poison && read_all(&log, DEAD).iter().any(is_trapped) {
+        world.with(|state| state.tally.count(Fault::Trap));
+    }
     let mut heard = Heard::default();
     if scenario.kind.idle {
         heard.marks = world.with(|state| state.broker.marks.clone());
@@ -135,8 +138,6 @@ struct Director<'s, 'e> {
     scenario: &'e Scenario,
     members: Vec<Member>,
     running: Vec<Running<'s>>,
-    /// The operator has put the release in place that does not trap.
-    is_calm: bool,
     next_chunk: usize,
 }
 
@@ -332,11 +333,7 @@ impl<'s> Director<'s, '_> {
             inner: self.log.clone(),
             topics: self.scenario.topics,
         };
-        let prepared = prepared(self.scenario.kind_number);
-        let pipeline = match &prepared.calm {
-            Some(calm) if self.is_calm => calm,
-            _ => &prepared.pipeline,
-        };
+        let pipeline = prepared(self.scenario.kind_number);
         let stop = Arc::new(AtomicBool::new(false));
         let life = Life {
             log,
@@ -374,14 +371,6 @@ impl<'s> Director<'s, '_> {
             let is_fenced = matches!(&end, End::Failed(WorkerError::Fenced(_)));
             match end {
                 End::Failed(WorkerError::Fenced(_)) if running.is_doubled => {}
-                End::Failed(WorkerError::Plugin { .. })
-                    if prepared(self.scenario.kind_number).calm.is_some() && !self.is_calm =>
-                {
-                    self.world.with(|state| state.tally.count(Fault::Trap));
-                    self.is_calm = true;
-                }
-                // It ran the release of before.
-                End::Failed(WorkerError::Plugin { .. }) if self.is_calm => {}
                 End::Failed(error) => {
                     let member = running.member;
                     self.world.fail(format!("worker m{member} ended: {error}"));

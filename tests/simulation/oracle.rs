@@ -124,9 +124,15 @@ pub(crate) fn expected(scenario: &Scenario, heard: &Heard) -> Expected {
                 expected.dead.push(place);
                 continue;
             };
+            let is_dropped = kind.bots && *is_bot;
+            if *is_poison && !is_dropped {
+                // As if it had never come.
+                expected.dead.push(place);
+                continue;
+            }
             natural.pop();
             natural.push(latest.max(*at - kind.disorder()));
-            if kind.bots && *is_bot || *is_poison {
+            if is_dropped {
                 continue;
             }
             rows.push((key, place, *at, event));
