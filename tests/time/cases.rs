@@ -29,6 +29,8 @@ struct Case {
     source: Table,
     step: Table,
     #[serde(default)]
+    commit: Commit,
+    #[serde(default)]
     events: String,
     #[serde(default)]
     results: String,
@@ -42,9 +44,18 @@ struct Case {
     by_wall_clock: bool,
 }
 
+/// As the pipeline file has it; a random scenario that has failed may need few rows in a commit.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Commit {
+    max_rows: Option<i64>,
+}
+
 impl Case {
     fn scenario(&self) -> Scenario {
-        scenario(self.source.clone(), self.step.clone(), &self.events)
+        let mut scenario = scenario(self.source.clone(), self.step.clone(), &self.events);
+        scenario.max_rows = self.commit.max_rows.unwrap_or(scenario.max_rows);
+        scenario
     }
 
     fn expected(&self) -> Vec<Line> {
@@ -117,4 +128,20 @@ fn every_case_comes_out_as_written() {
 #[test]
 fn the_oracle_says_what_is_written() {
     each(Case::ask);
+}
+
+/// What a random scenario that has failed is printed as can be put into a file here.
+#[test]
+fn a_scenario_is_shown_as_a_case() {
+    let source = Table::from_iter([("allowed_disorder".to_owned(), "2ms".into())]);
+    let window = Table::from_iter([("session".to_owned(), "5ms".into())]);
+    let step = Table::from_iter([
+        ("key".to_owned(), "user".into()),
+        ("window".to_owned(), window.into()),
+    ]);
+    let events = "p0 12:00:05.250 alice 3 gap_ms=500\np1 -3ms - 1\nrestart\nexpel\nwait 30s";
+    let mut shown = scenario(source, step, events);
+    shown.max_rows = 3;
+    let file: File = toml::from_str(&format!("[[case]]\nname = \"\"\n{shown}")).unwrap();
+    assert_eq!(file.case[0].scenario(), shown);
 }

@@ -7,6 +7,9 @@
 //! - [`oracle`]: the same lines, worked out from all rows at once, by sorting, grouping and scanning (`rules`, `sessions`).
 //! - [`judge`] compares; [`view`]: what somebody sees who reads results one after the other ([`reading`]), for runs with early ones.
 //! - [`cases`], [`page`], [`random`], [`teams`]: the tests.
+//!
+//! `cargo xtask test --test time` runs them, and with `PROPTEST_CASES=1000` before it more random ones. One that fails is made smaller and
+//! printed as a case: with a name and its `results` it can go into a file of `cases/`.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
