@@ -132,7 +132,8 @@ impl FedLog {
             return;
         }
         self.clock.forward(millis(wait).min(1));
-        feed.quiet += 1;
+        // Who can't wait has something to do.
+        feed.quiet += usize::from(!wait.is_zero());
         if feed.quiet < QUIET || !self.is_read() {
             return;
         }

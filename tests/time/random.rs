@@ -20,6 +20,8 @@ type Setting = (&'static str, Value);
 enum Sort {
     /// The clock alone says which windows a row is in.
     Clock,
+    /// The clock too, and windows have so many panes that they share what they have in common.
+    Overlap,
     Calendar,
     Session,
     /// The order of rows says it.
@@ -54,9 +56,11 @@ fn window(sort: Sort) -> BoxedStrategy<Table> {
     let span = 1_i64..12;
     let tumbling = (span.clone(), 0_i64..12)
         .prop_map(|(size, offset)| table([("tumbling", ms(size)), ("offset", ms(offset % size))]));
-    // Slides are mostly short, so that a window has many panes.
-    let slide = prop_oneof![0_i64..3, 0_i64..12];
-    let sliding = (span.clone(), slide, 0_i64..12).prop_map(|(size, slide, offset)| {
+    let spans = match sort {
+        Sort::Overlap => (12_i64..40, 0_i64..3),
+        _ => (span.clone(), 0_i64..12),
+    };
+    let sliding = (spans, 0_i64..12).prop_map(|((size, slide), offset)| {
         let slide = slide % size + 1;
         table([
             ("sliding", ms(size)),
@@ -80,6 +84,7 @@ fn window(sort: Sort) -> BoxedStrategy<Table> {
         span.prop_map(move |every| table([("global", global(("every", ms(every))))]));
     match sort {
         Sort::Clock => prop_oneof![tumbling, sliding].boxed(),
+        Sort::Overlap => sliding.boxed(),
         Sort::Calendar => calendar.boxed(),
         Sort::Session => session.boxed(),
         Sort::Rows => prop_oneof![count, global_rows].boxed(),
@@ -256,6 +261,11 @@ fn cases() -> u32 {
 #[test]
 fn tumbling_and_sliding_windows_do_what_the_oracle_says() {
     check(Sort::Clock);
+}
+
+#[test]
+fn windows_that_share_many_panes_do_what_the_oracle_says() {
+    check(Sort::Overlap);
 }
 
 #[test]
