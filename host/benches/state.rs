@@ -9,16 +9,13 @@
 
 mod common;
 
-use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-use common::{SOURCE, new_log, pipeline, run, until};
+use common::{SOURCE, Told, new_log, percentile, pipeline, run, until};
 use millstream::log::TopicPartition;
 use millstream::log::embedded::EmbeddedLog;
 use millstream::plugin::PluginEngine;
 use millstream::worker::Team;
-use tracing::field::{Field, Visit};
-use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// Keys in the one open window.
 const KEYS: u64 = 1_000_000;
@@ -26,43 +23,6 @@ const KEYS: u64 = 1_000_000;
 const CHANGES: u64 = 2_000;
 /// Commits that are measured.
 const ROUNDS: u64 = 300;
-
-/// A commit, as the worker tells of it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Commit {
-    records: u64,
-    bytes: u64,
-    staging: u64,
-    total: u64,
-}
-
-impl Visit for Commit {
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        match field.name() {
-            "records" => self.records = value,
-            "bytes" => self.bytes = value,
-            "staging_us" => self.staging = value,
-            "total_us" => self.total = value,
-            _ => {}
-        }
-    }
-
-    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
-}
-
-/// Collects commits.
-#[derive(Clone, Default)]
-struct Commits(Arc<Mutex<Vec<Commit>>>);
-
-impl<S: tracing::Subscriber> Layer<S> for Commits {
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        if event.metadata().target() == "commit" {
-            let mut commit = Commit::default();
-            event.record(&mut commit);
-            self.0.lock().unwrap().push(commit);
-        }
-    }
-}
 
 /// Writes clicks on the keys given.
 fn write(log: &EmbeddedLog, keys: impl Iterator<Item = u64>) {
@@ -78,20 +38,8 @@ fn wait_until(team: &Team, offset: u64) {
     });
 }
 
-fn percentile(sorted: &[u64], percent: usize) -> f64 {
-    let at = (sorted.len() * percent / 100).min(sorted.len() - 1);
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "microseconds are far below 2^52"
-    )]
-    let millis = sorted[at] as f64 / 1_000.0;
-    millis
-}
-
 fn main() {
-    let commits = Commits::default();
-    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(commits.clone()))
-        .unwrap();
+    let told = Told::listen();
     let engine = PluginEngine::new().unwrap();
     let pipeline = pipeline(&engine, "unique-visitors.wasm", "{ tumbling = \"1h\" }");
     let log = new_log();
@@ -105,7 +53,7 @@ fn main() {
             "filled with {KEYS} keys in {:.1} s",
             began.elapsed().as_secs_f64()
         );
-        commits.0.lock().unwrap().clear();
+        told.forget();
         for round in 0..ROUNDS {
             // Spread over all keys, none twice in a round: the stride has no factor in common with their number.
             let first = CHANGES * round;
@@ -116,13 +64,13 @@ fn main() {
             wait_until(team, KEYS + first + CHANGES);
         }
     });
-    let measured = commits.0.lock().unwrap().clone();
-    let mut totals: Vec<u64> = measured.iter().map(|commit| commit.total).collect();
+    let measured = told.of("commit");
+    let mut totals: Vec<u64> = measured.iter().map(|commit| commit["total_us"]).collect();
     totals.sort_unstable();
-    let mut staging: Vec<u64> = measured.iter().map(|commit| commit.staging).collect();
+    let mut staging: Vec<u64> = measured.iter().map(|commit| commit["staging_us"]).collect();
     staging.sort_unstable();
-    let records: u64 = measured.iter().map(|commit| commit.records).sum();
-    let bytes: u64 = measured.iter().map(|commit| commit.bytes).sum();
+    let records: u64 = measured.iter().map(|commit| commit["records"]).sum();
+    let bytes: u64 = measured.iter().map(|commit| commit["bytes"]).sum();
     // Each commit also writes the task's own record.
     let changed = records - measured.len() as u64;
     println!(

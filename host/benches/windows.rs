@@ -12,14 +12,12 @@ mod common;
 
 use std::time::Instant;
 
-use common::{new_log, pipeline, until, write};
+use common::{Told, new_log, pipeline, until, write};
 use millstream::log::embedded::EmbeddedLog;
 use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 use millstream::worker::Team;
 
-/// Rows of the comparison, spread over ten minutes.
-const ROWS: u64 = 1_000_000;
 /// Keys of the comparison.
 const KEYS: u64 = 100;
 /// Sessions that are open at once.
@@ -72,8 +70,9 @@ fn resident() -> u64 {
         * 1_024
 }
 
-fn main() {
-    let engine = PluginEngine::new().unwrap();
+/// CPU for each kind of window, with so many rows in so many seconds of event time.
+fn compare(engine: &PluginEngine, rows: u64, seconds: u64) {
+    println!("{} rows a second, {KEYS} keys:", rows / seconds);
     let mut base = None;
     for window in [
         "{ tumbling = \"60s\" }",
@@ -83,20 +82,27 @@ fn main() {
         "{ calendar = \"day\", time_zone = \"Europe/Vienna\" }",
         "{ session = \"500ms\" }",
     ] {
-        let log = log_of((0..ROWS).map(|row| (row * 7 % KEYS, row * 600_000 / ROWS)));
-        let pipeline = sums(&engine, window);
+        let log = log_of((0..rows).map(|row| (row * 7 % KEYS, row * seconds * 1_000 / rows)));
+        let pipeline = sums(engine, window);
         let before = cpu();
         let mut results = 0;
-        run(&engine, &pipeline, &log, |team| {
-            until(team, |now| now.records >= ROWS);
+        run(engine, &pipeline, &log, |team| {
+            until(team, |now| now.records >= rows);
             results = team.snapshot().results;
         });
-        let used = cpu() - before;
+        let used = (cpu() - before) * 1e6 / rows as f64;
         let ratio = used / *base.get_or_insert(used);
         println!(
-            "{window}: {used:.2} CPU s per million rows, {ratio:.2} times tumbling, {results} results"
+            "  {window}: {used:.2} CPU s per million rows, {ratio:.2} times tumbling, {results} results"
         );
     }
+}
+
+fn main() {
+    let told = Told::listen();
+    let engine = PluginEngine::new().unwrap();
+    compare(&engine, 1_000_000, 600);
+    compare(&engine, 3_000_000, 300);
 
     let log = log_of((0..SESSIONS).map(|key| (key, 0)));
     let pipeline = sums(&engine, "{ session = \"1h\" }");
@@ -109,6 +115,7 @@ fn main() {
             resident().saturating_sub(before) / SESSIONS,
             began.elapsed().as_secs_f64()
         );
+        told.forget();
         let began = Instant::now();
         write(&log, std::iter::once((0, 10_000_000_000)), number);
         until(team, |now| now.windows_fired >= SESSIONS);
@@ -116,5 +123,17 @@ fn main() {
             "one step of the watermark ends them all: {:.1} s, committed in between",
             began.elapsed().as_secs_f64()
         );
+        for (target, figure) in [("fire", "took_us"), ("commit", "total_us")] {
+            let mut took: Vec<u64> = told.of(target).iter().map(|of| of[figure]).collect();
+            took.sort_unstable();
+            let ms = |percent| common::percentile(&took, percent);
+            println!(
+                "  {target}: {} times, for {:.1} ms (p50), {:.1} ms (p99), {:.1} ms (longest)",
+                took.len(),
+                ms(50),
+                ms(99),
+                ms(100)
+            );
+        }
     });
 }

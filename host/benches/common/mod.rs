@@ -1,8 +1,9 @@
 //! What the benchmarks share: a pipeline with one step on a topic with one partition of a log in memory, and how to run it.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millstream::log::embedded::EmbeddedLog;
@@ -12,6 +13,8 @@ use millstream::plugin::PluginEngine;
 use millstream::state::InstanceFolder;
 use millstream::time::{SystemClock, Timestamp};
 use millstream::worker::{Snapshot, Team};
+use tracing::field::{Field, Visit};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 /// The source topic.
 pub(crate) const SOURCE: &str = "clicks";
@@ -105,4 +108,67 @@ pub(crate) fn until(team: &Team, is_so: impl Fn(&Snapshot) -> bool) {
     while !is_so(&team.snapshot()) {
         std::thread::park_timeout(Duration::from_millis(5));
     }
+}
+
+/// What a worker tells of something that it has done: numbers by name.
+pub(crate) type Figures = BTreeMap<&'static str, u64>;
+
+/// What workers have told, by target.
+#[derive(Clone, Default)]
+pub(crate) struct Told(Arc<Mutex<Vec<(String, Figures)>>>);
+
+impl Told {
+    /// Listens from now on.
+    pub(crate) fn listen() -> Self {
+        let told = Self::default();
+        let listener = tracing_subscriber::registry().with(told.clone());
+        tracing::subscriber::set_global_default(listener).unwrap();
+        told
+    }
+
+    /// Forgets what has been told.
+    pub(crate) fn forget(&self) {
+        self.0.lock().unwrap().clear();
+    }
+
+    /// What has been told of one target.
+    pub(crate) fn of(&self, target: &str) -> Vec<Figures> {
+        let all = self.0.lock().unwrap();
+        let of = all.iter().filter(|(of, _)| of == target);
+        of.map(|(_, figures)| figures.clone()).collect()
+    }
+}
+
+impl<S: tracing::Subscriber> Layer<S> for Told {
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let target = event.metadata().target();
+        if ["commit", "fire"].contains(&target) {
+            let mut numbers = Numbers::default();
+            event.record(&mut numbers);
+            let mut all = self.0.lock().unwrap();
+            all.push((target.to_owned(), numbers.0));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Numbers(Figures);
+
+impl Visit for Numbers {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.0.insert(field.name(), value);
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
+}
+
+/// A percentile of sorted microseconds, in milliseconds.
+pub(crate) fn percentile(sorted: &[u64], percent: usize) -> f64 {
+    let at = (sorted.len() * percent / 100).min(sorted.len() - 1);
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "microseconds are far below 2^52"
+    )]
+    let millis = sorted[at] as f64 / 1_000.0;
+    millis
 }

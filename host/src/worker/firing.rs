@@ -16,10 +16,11 @@ use crate::time::{Clock, Timestamp};
 use crate::window::{Key, Pane, Window};
 
 /// How long windows of a task fire at a stretch, in time and in slices, before the lane looks what else there is to do.
-const STRETCH: Duration = Duration::from_millis(30);
+const STRETCH: Duration = Duration::from_millis(20);
 const SLICES: usize = 8;
-/// After so many turns in which windows were left to fire they all do, so that what is read does not pile up before what is written.
-const MOST_TURNS: u32 = 200;
+/// After so many turns in which windows were left to fire no more is read until they all have, so that what is read does not pile up
+/// before what is written.
+const MOST_TURNS: u32 = 50;
 
 impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     /// Fires what is due in the windows of a task, committing in between where much is staged. What takes too long is left for
@@ -32,7 +33,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let begun = self.around.clock.monotonic();
         for slice in 0.. {
             let took = self.around.clock.monotonic().saturating_sub(begun);
-            if (took >= STRETCH || slice >= SLICES) && self.turns_unfired < MOST_TURNS {
+            if took >= STRETCH || slice >= SLICES {
                 let took_us = micros(took);
                 tracing::debug!(target: "fire", partition = %at, took_us, "left the rest for the next turn");
                 self.unfired = true;
@@ -69,6 +70,11 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             }
         }
         Ok(true)
+    }
+
+    /// Whether windows have been left to fire for so long that they come first.
+    pub(super) fn has_backlog(&self) -> bool {
+        self.turns_unfired >= MOST_TURNS
     }
 
     /// Goes on with windows that were left to fire, or were due when everything was thrown away.

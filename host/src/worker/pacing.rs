@@ -101,10 +101,10 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     /// # Errors
     /// See [`LaneEnd`].
     pub(super) fn pace(&mut self) -> Result<(), LaneEnd> {
-        let Some(span) = self.pacing.span else {
-            return Ok(());
-        };
         let now = self.around.clock.monotonic();
+        let Some(span) = self.pacing.span else {
+            return self.steer(&[], now);
+        };
         self.look(now, span);
         self.post(now, span);
         let standings = self.around.board.standings();
@@ -297,9 +297,12 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         Ok(true)
     }
 
-    /// Stops fetching partitions that are far ahead of others or at the end of the run, and goes on with those that need not wait
-    /// any more.
+    /// Stops fetching partitions that are far ahead of others or at the end of the run, or all where windows have to fire first, and goes
+    /// on with those that need not wait any more.
     fn steer(&mut self, standings: &[Standing], now: Duration) -> Result<(), LaneEnd> {
+        if self.pacing.span.is_none() && self.pacing.paused.is_empty() && !self.has_backlog() {
+            return Ok(());
+        }
         let max_drift = self.around.pipeline.config().source.max_drift;
         let slowest = slowest(standings);
         let (mut stop, mut go_on) = (Vec::new(), Vec::new());
@@ -307,7 +310,9 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         for task in tasks.filter(|task| task.stage == Stage::Source) {
             let is_paused = self.pacing.paused.contains(&task.at);
             let is_ahead = |drift| waits(task.watermark.at(), slowest, drift, is_paused);
-            let is_to_wait = self.pacing.has_ended(task) || max_drift.is_some_and(is_ahead);
+            let is_to_wait = self.has_backlog()
+                || self.pacing.has_ended(task)
+                || max_drift.is_some_and(is_ahead);
             match (is_paused, is_to_wait) {
                 (false, true) => stop.push(task.at.clone()),
                 (true, false) => go_on.push((task.at.clone(), task.next)),
