@@ -18,6 +18,8 @@ use crate::window::{Key, Pane, Window};
 /// How long windows of a task fire at a stretch, in time and in slices, before the lane looks what else there is to do.
 const STRETCH: Duration = Duration::from_millis(20);
 const SLICES: usize = 8;
+/// When so many bytes are staged while windows fire they are committed: a commit stops the worker for longer the more it holds.
+const MOST_STAGED: usize = 4 << 20;
 /// After so many turns in which windows were left to fire no more is read until they all have, so that what is read does not pile up
 /// before what is written.
 const MOST_TURNS: u32 = 50;
@@ -65,7 +67,8 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             })?;
             let Some(fired) = fired else { return Ok(true) };
             self.counts.fired(&fired);
-            if self.is_full() && !self.commit()? {
+            let is_much = self.outbox.byte_len() >= MOST_STAGED;
+            if (is_much || self.is_full()) && !self.commit()? {
                 return Ok(false);
             }
         }
