@@ -166,7 +166,7 @@ mod tests {
     /// everything began again.
     fn run(rows: usize, batch: usize, poison: &BTreeSet<usize>) -> (Vec<usize>, Vec<usize>, usize) {
         let mut quarantine = Quarantine::default();
-        let offset = |row: usize| Offset(i64::try_from(row).unwrap());
+        let offset = |row: usize| Offset(i64::try_from(row).expect("a small number"));
         let (mut processed, mut aside) = (Vec::new(), Vec::new());
         let (mut committed, mut restarts) = (0, 0);
         let mut staged: Vec<usize> = Vec::new();
@@ -221,7 +221,7 @@ mod tests {
             let bad: Vec<usize> = poison.iter().copied().filter(|row| *row < rows).collect();
             prop_assert_eq!(processed, good);
             // Each takes one failure for each halving of its batch, and one alone.
-            let halvings = usize::try_from(batch.next_power_of_two().ilog2()).unwrap();
+            let halvings = usize::try_from(batch.next_power_of_two().ilog2()).expect("a small number");
             prop_assert!(restarts <= bad.len() * (halvings + 2));
             prop_assert_eq!(aside, bad);
         }
