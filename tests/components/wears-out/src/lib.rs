@@ -1,5 +1,5 @@
-//! A filter that keeps every row but those of the number 0, and panics when it has seen `config.rows` of them: as a function that leaks does, at a row that is
-//! innocent.
+//! A filter that keeps every row but those of the number 0, and panics when it has seen `config.rows` of them: as a function that leaks
+//! does, at a row that is innocent.
 
 use std::cell::Cell;
 
