@@ -337,7 +337,7 @@ fn the_services_page_names_every_path_and_state() {
         assert!(text.contains(&format!("| `{name}` |")), "{name}");
     }
     assert!(metrics.contains("millstream_pipeline_state"));
-    for name in ["pipelines", "plugins", "health"] {
+    for name in ["pipelines", "dead_letters", "plugins", "health"] {
         let code = page(&format!("host/src/server/{name}.rs"));
         for rest in code.split("path = \"").skip(1) {
             let path = rest.split('"').next().unwrap();

@@ -119,9 +119,56 @@ fn a_day_in_the_life<L: Log>(place: &str, home: &Home, open: impl Fn() -> L) {
         done["steps"][1]["sha256"], pushed["sha256"],
         "the same component as before"
     );
+    looks_at_dead_letters(&service, &name, &topic);
     let said = service.end();
     assert!(said.contains("ending: every pipeline commits"), "{said}");
     assert_eq!(visitors(&open(), &format!("{name}-visitors")), right);
+}
+
+/// The list has the latest first, each says where it comes from, and one is shown with its bytes.
+fn looks_at_dead_letters(service: &Service, name: &str, topic: &str) {
+    let list = [
+        "dead-letters",
+        "list",
+        name,
+        "--limit",
+        "5",
+        "--output",
+        "json",
+    ];
+    let list = service.told(VIEW, &list);
+    let letters: Vec<Value> = list
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(letters.len(), 5, "{list}");
+    let latest = &letters[0];
+    assert_eq!(latest["step"], "decode");
+    assert!(
+        latest["source"].as_str().unwrap().starts_with(topic),
+        "{latest}"
+    );
+    assert!(
+        latest["value"].is_null() && latest["value_base64"].is_null(),
+        "{latest}"
+    );
+    let at = format!("{}/{}", latest["partition"], latest["offset"]);
+    let shown = service.told(VIEW, &["dead-letters", "show", name, &at]);
+    assert!(shown.contains("value"), "{shown}");
+    let none = service.ask(
+        "GET",
+        &format!("/v1/pipelines/{name}/dead-letters/0/999999"),
+        VIEW,
+        b"",
+    );
+    none.problem(404, "no-such-dead-letter");
+    let many = service.ask(
+        "GET",
+        &format!("/v1/pipelines/{name}/dead-letters?limit=0"),
+        VIEW,
+        b"",
+    );
+    many.problem(400, "bad-request");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! The HTTP API of a service. Tokio is used here and nowhere else; what may block is handed to threads that may.
 //!
 //! A request goes through these in order: `limits` (how many), a deadline, a net under panics, `access` (who may), the
-//! handler: `pipelines`, `plugins`, `health` with `metrics`. Whatever goes wrong is told as a [`Problem`].
+//! handler: `pipelines`, `dead_letters`, `plugins`, `health` with `metrics`. Whatever goes wrong is told as a [`Problem`].
 //! The description at `/v1/openapi.json` is made of the handlers themselves.
 
 mod access;
+mod dead_letters;
 mod health;
 mod limits;
 mod listen;
@@ -27,6 +28,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use dead_letters::DeadLetterList;
 pub use listen::{ListenError, Server};
 pub use pipelines::PipelineList;
 pub use plugins::PluginList;
@@ -79,6 +81,8 @@ fn parts() -> Parts {
             .routes(routes!(health::metrics))
             .routes(routes!(pipelines::list))
             .routes(routes!(pipelines::show))
+            .routes(routes!(dead_letters::list))
+            .routes(routes!(dead_letters::show))
             .routes(routes!(plugins::list))
             .routes(routes!(plugins::show)),
         deploy: OpenApiRouter::new()
@@ -154,6 +158,8 @@ mod tests {
             "/v1/pipelines/{name}",
             "/v1/pipelines/{name}/pause",
             "/v1/pipelines/{name}/resume",
+            "/v1/pipelines/{name}/dead-letters",
+            "/v1/pipelines/{name}/dead-letters/{partition}/{offset}",
             "/v1/plugins",
             "/v1/plugins/{reference}",
         ] {
@@ -170,7 +176,7 @@ mod tests {
                 assert!(operation["summary"].is_string(), "{method} {path}");
             }
         }
-        assert_eq!(ids.len(), 13, "{ids:?}");
+        assert_eq!(ids.len(), 15, "{ids:?}");
         assert!(api["components"]["schemas"]["Problem"].is_object());
     }
 }

@@ -145,6 +145,18 @@ impl From<ServiceError> for Problem {
                 detail,
             ),
             ServiceError::Registry(error) => error.into(),
+            ServiceError::NoDeadLetter { .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                "no-such-dead-letter",
+                "No such dead letter",
+                detail,
+            ),
+            ServiceError::Log(_) => Self::new(
+                StatusCode::BAD_GATEWAY,
+                "log",
+                "The log does not answer as asked",
+                detail,
+            ),
             ServiceError::Ending => Self::new(
                 StatusCode::SERVICE_UNAVAILABLE,
                 "ending",

@@ -2,13 +2,17 @@
 
 use std::sync::Arc;
 
+use super::dead_letters::{self, DeadLetter};
 use super::entry::Entry;
 use super::error::ServiceError;
 use super::machine::Wanted;
 use super::record::{Desired, Record};
 use super::supervisor::{Inner, Service, entry, remove_if_over};
 use super::view::PipelineView;
+use crate::log::kafka::KafkaLog;
+use crate::log::{LogError, Offset};
 use crate::pipeline::Pipeline;
+use crate::pipeline::config::{KafkaSettings, LogPlace, PipelineConfig};
 use crate::plugin::Reference;
 use crate::time::Clock as _;
 
@@ -107,6 +111,61 @@ impl Service {
         Ok(())
     }
 
+    /// The latest dead letters of a pipeline, at most so many, the latest first, without their values. Reads the log, which takes
+    /// seconds if it is away.
+    ///
+    /// # Errors
+    /// If there is no such pipeline, its file is wrong, or its log can't be read.
+    pub fn dead_letters(&self, name: &str, most: usize) -> Result<Vec<DeadLetter>, ServiceError> {
+        let config = self.config_of(name)?;
+        let topic = &config.dead_letter_topic;
+        Ok(match &config.log.place {
+            LogPlace::Embedded(folder) => {
+                let lease = self.logs.lease(folder)?;
+                dead_letters::latest(lease.log(), topic, most, &self.clock)?
+            }
+            LogPlace::Kafka(settings) => {
+                dead_letters::latest(&kafka(settings)?, topic, most, &self.clock)?
+            }
+        })
+    }
+
+    /// One dead letter of a pipeline, with its value. Reads the log, which takes seconds if it is away.
+    ///
+    /// # Errors
+    /// If there is no such pipeline or dead letter, the pipeline's file is wrong, or its log can't be read.
+    pub fn dead_letter(
+        &self,
+        name: &str,
+        partition: i32,
+        offset: Offset,
+    ) -> Result<DeadLetter, ServiceError> {
+        let config = self.config_of(name)?;
+        let topic = &config.dead_letter_topic;
+        let found = match &config.log.place {
+            LogPlace::Embedded(folder) => {
+                let lease = self.logs.lease(folder)?;
+                dead_letters::one(lease.log(), topic, partition, offset, &self.clock)?
+            }
+            LogPlace::Kafka(settings) => {
+                dead_letters::one(&kafka(settings)?, topic, partition, offset, &self.clock)?
+            }
+        };
+        found.ok_or_else(|| ServiceError::NoDeadLetter {
+            pipeline: name.to_owned(),
+            partition,
+            offset: offset.0,
+        })
+    }
+
+    fn config_of(&self, name: &str) -> Result<PipelineConfig, ServiceError> {
+        self.pipeline(name)?;
+        let configured = self.configure(name);
+        configured
+            .map(|configured| configured.config)
+            .map_err(|failure| ServiceError::Conflict(failure.message))
+    }
+
     /// Takes a plugin away that no pipeline names.
     ///
     /// # Errors
@@ -162,6 +221,11 @@ impl Service {
         let entry = entry.ok_or_else(|| ServiceError::Unknown(name.to_owned()))?;
         Ok(entry.view(name, self.clock.monotonic()))
     }
+}
+
+fn kafka(settings: &KafkaSettings) -> Result<KafkaLog, LogError> {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    KafkaLog::new(settings.iter().map(owned).collect())
 }
 
 /// Whether a pipeline of this name may be taken on.

@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::log::LogError;
 use crate::registry::RegistryError;
 
 /// Why a service did not do what it was asked. The message names what, where and what to do.
@@ -19,6 +20,21 @@ pub enum ServiceError {
     /// What the plugins' registry says.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// The caller's fault: there is no such dead letter.
+    #[error(
+        "there is no dead letter of {pipeline} at {partition}/{offset}: list them to see where they are"
+    )]
+    NoDeadLetter {
+        /// The pipeline.
+        pipeline: String,
+        /// The partition that was asked for.
+        partition: i32,
+        /// The offset that was asked for.
+        offset: i64,
+    },
+    /// What the log says; it may be away.
+    #[error(transparent)]
+    Log(#[from] LogError),
     /// The service is about to end.
     #[error("the service is ending: ask again when it is back")]
     Ending,

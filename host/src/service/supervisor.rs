@@ -32,7 +32,7 @@ pub struct Service {
     pub(super) engine: PluginEngine,
     pub(super) registry: Registry,
     pub(super) records: Records,
-    logs: Arc<Logs>,
+    pub(super) logs: Arc<Logs>,
     pub(super) clock: SystemClock,
     inner: Mutex<Inner>,
     /// Told whenever a run has ended.
@@ -220,7 +220,7 @@ impl Service {
     }
 
     /// The configuration of a pipeline now, and its plugins remembered.
-    fn configure(&self, name: &str) -> Result<Configured, Failure> {
+    pub(super) fn configure(&self, name: &str) -> Result<Configured, Failure> {
         let (file, record) = {
             let mut inner = self.lock();
             let entry = entry(&mut inner, name).map_err(Failure::new)?;

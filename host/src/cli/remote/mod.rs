@@ -1,6 +1,7 @@
-//! Commands that ask a running service: `millstream pipelines` and `millstream plugins`.
+//! Commands that ask a running service: `millstream pipelines`, `dead-letters` and `plugins`.
 
 mod client;
+pub(super) mod dead_letters;
 pub(super) mod pipelines;
 pub(super) mod plugins;
 

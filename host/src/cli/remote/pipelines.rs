@@ -1,7 +1,9 @@
 //! `millstream pipelines`: the pipelines of a service.
 
+use std::fmt;
 use std::io::{self, Write};
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use super::Service;
 use super::client::Client;
@@ -40,7 +42,7 @@ enum Command {
 #[derive(Debug, clap::Args)]
 struct Named {
     /// The pipeline
-    name: String,
+    name: PipelineName,
 }
 
 #[derive(Debug, clap::Args)]
@@ -56,7 +58,7 @@ struct Create {
 pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
     let client = Client::new(&args.service)?;
     let format = args.service.output;
-    let asked = |name: &str, what: &str| {
+    let asked = |name: &PipelineName, what: &str| {
         client.post(
             &format!("/v1/pipelines/{name}/{what}"),
             "application/json",
@@ -70,11 +72,11 @@ pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
             return out::stdout(|out| show_list(&list.pipelines, format, out));
         }
         Command::Delete(named) => {
-            return client.delete(&format!("/v1/pipelines/{}", named.checked()?));
+            return client.delete(&format!("/v1/pipelines/{}", named.name));
         }
-        Command::Show(named) => client.get(&format!("/v1/pipelines/{}", named.checked()?))?,
-        Command::Pause(named) => asked(named.checked()?, "pause")?,
-        Command::Resume(named) => asked(named.checked()?, "resume")?,
+        Command::Show(named) => client.get(&format!("/v1/pipelines/{}", named.name))?,
+        Command::Pause(named) => asked(&named.name, "pause")?,
+        Command::Resume(named) => asked(&named.name, "resume")?,
         Command::Create(args) => {
             let text = std::fs::read(&args.file).map_err(|error| {
                 Failure::Usage(format!(
@@ -97,22 +99,32 @@ pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
     })
 }
 
-impl Named {
-    /// The name, if it can be one: it becomes a part of a path.
-    fn checked(&self) -> Result<&str, Failure> {
-        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.');
-        if !self.name.is_empty() && self.name.bytes().all(plain) {
-            Ok(&self.name)
+/// The name of a pipeline: it becomes a part of a path.
+#[derive(Clone, Debug)]
+pub(super) struct PipelineName(String);
+
+impl FromStr for PipelineName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A file of the service's folder may have any name; one that can't be asked for is renamed.
+        let plain = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+        if !text.is_empty() && text.bytes().all(plain) {
+            Ok(Self(text.to_owned()))
         } else {
-            Err(Failure::Usage(format!(
-                "{:?} is no name of a pipeline",
-                self.name
-            )))
+            Err("expected letters, digits, hyphens and underscores")
         }
     }
 }
 
-fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
+impl fmt::Display for PipelineName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One JSON value a line.
+pub(super) fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
     serde_json::to_writer(&mut *out, value)?;
     writeln!(out)
 }

@@ -8,6 +8,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Service;
 use super::client::Client;
+use super::pipelines::json;
 use crate::cli::Failure;
 use crate::cli::out::{self, Format};
 use crate::format::hex;
@@ -108,11 +109,6 @@ fn digest(file: &mut File) -> io::Result<(String, u64)> {
             }
         }
     }
-}
-
-fn json(value: &impl serde::Serialize, out: &mut dyn Write) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
-    writeln!(out)
 }
 
 fn show_list(plugins: &[PluginInfo], format: Format, out: &mut dyn Write) -> io::Result<()> {
