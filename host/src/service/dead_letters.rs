@@ -13,6 +13,8 @@ use crate::time::Clock;
 
 /// How long to wait for records at a time.
 const WAIT: Duration = Duration::from_millis(200);
+/// How many offsets more than twice the letters asked for are looked at, in each partition.
+const SLACK: i64 = 64;
 /// How long the reading of a list may take.
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -61,7 +63,9 @@ pub(super) fn latest<L: Log>(
     most: usize,
     clock: &impl Clock,
 ) -> Result<Vec<DeadLetter>, LogError> {
+    // Each transaction takes an offset for itself, and those that were aborted take more.
     let reach = i64::try_from(most).unwrap_or(i64::MAX);
+    let reach = reach.saturating_mul(2).saturating_add(SLACK);
     let letters = read(log, topic, clock, |bounds| {
         bounds.start.0.max(bounds.end.0.saturating_sub(reach))
     });
