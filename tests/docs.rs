@@ -309,7 +309,7 @@ fn the_services_page_runs() {
         .lines()
         .filter(|line| line.starts_with("millstream "))
         .collect();
-    assert_eq!(commands.len(), 11);
+    assert_eq!(commands.len(), 10);
     let has_curl = Command::new("curl").arg("--version").output().is_ok();
     let asked = shells[2].lines().filter(|_| has_curl);
     for line in commands.into_iter().chain(asked) {
