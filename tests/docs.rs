@@ -6,6 +6,7 @@
 mod support;
 
 use std::collections::BTreeSet;
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -251,4 +252,119 @@ fn the_map_names_what_exists() {
             assert!(root().join(part).exists(), "{part}");
         }
     }
+}
+
+/// The commands of the service's page run one after the other, as they are written, on the example's own files: only the address and the
+/// folder are the test's. No broker is needed: a pipeline whose broker is away can be looked after all the same.
+#[test]
+fn the_services_page_runs() {
+    let text = page("docs/service.md");
+    let shells = blocks(&text, "sh");
+    let folder = tempfile::tempdir().unwrap();
+    let config = page("examples/service/millstream.toml")
+        .replace("127.0.0.1:8080", "127.0.0.1:0")
+        .replace("requests_per_second = 50", "requests_per_second = 500");
+    let file = folder.path().join("millstream.toml");
+    std::fs::write(&file, config).unwrap();
+    let serve = shells[0].lines().last().unwrap();
+    let millstream = env!("CARGO_BIN_EXE_millstream");
+    let serve = serve
+        .replace("examples/service/millstream.toml", file.to_str().unwrap())
+        .replace("millstream serve", &format!("exec {millstream} serve"));
+    let mut service = Command::new("sh")
+        .args(["-c", &serve])
+        .env("MILLSTREAM_KAFKA", "127.0.0.1:9")
+        .env("MILLSTREAM_LOG_FORMAT", "json")
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(service.stderr.take().unwrap()).lines();
+    let address = lines.by_ref().find_map(|line| {
+        let said: serde_json::Value = serde_json::from_str(&line.unwrap()).ok()?;
+        let is_it = said["message"] == "listening";
+        is_it.then(|| said["address"].as_str().unwrap().to_owned())
+    });
+    let address = address.unwrap();
+    // What it says from now on is read by nobody, and must not hold it up.
+    let reading = std::thread::spawn(move || lines.count());
+
+    let mut said = String::new();
+    let mut run = |line: &str| {
+        let line = line
+            .replace("target/plugins", components().to_str().unwrap())
+            .replace("http://127.0.0.1:8080", &format!("http://{address}"))
+            .replace("millstream p", &format!("{millstream} p"));
+        let output = Command::new("sh")
+            .args(["-c", &line])
+            .current_dir(root())
+            .env("MILLSTREAM_TOKEN", "example")
+            .env("MILLSTREAM_SERVER", format!("http://{address}"))
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{line}: {told}");
+        said.push_str(&String::from_utf8(output.stdout).unwrap());
+    };
+    let commands: Vec<&str> = shells[1]
+        .lines()
+        .filter(|line| line.starts_with("millstream "))
+        .collect();
+    assert_eq!(commands.len(), 10);
+    let has_curl = Command::new("curl").arg("--version").output().is_ok();
+    let asked = shells[2].lines().filter(|_| has_curl);
+    for line in commands.into_iter().chain(asked) {
+        run(line);
+    }
+    assert!(said.contains("bot-filter@0.1.0"), "{said}");
+    assert!(said.contains("\"name\":\"unique-visitors\""), "{said}");
+    let id = service.id().to_string();
+    let sent = Command::new("kill").args(["-s", "TERM", &id]).status();
+    assert!(sent.unwrap().success());
+    assert!(service.wait().unwrap().success());
+    reading.join().unwrap();
+}
+
+/// Every path and state of the page is one that the service knows, and the other way round.
+#[test]
+fn the_services_page_names_every_path_and_state() {
+    let text = page("docs/service.md");
+    let metrics = page("host/src/server/metrics.rs");
+    let states = page("host/src/service/view.rs");
+    let names = states.split("=> \"").skip(1);
+    let names: Vec<&str> = names.map(|rest| rest.split('"').next().unwrap()).collect();
+    assert_eq!(names.len(), 9);
+    for name in names {
+        assert!(text.contains(&format!("| `{name}` |")), "{name}");
+    }
+    assert!(metrics.contains("millstream_pipeline_state"));
+    for name in ["pipelines", "dead_letters", "plugins", "health"] {
+        let code = page(&format!("host/src/server/{name}.rs"));
+        for rest in code.split("path = \"").skip(1) {
+            let path = rest.split('"').next().unwrap();
+            let path = path.replace("{reference}", "{name@version}");
+            assert!(text.contains(&path), "{path}");
+        }
+    }
+}
+
+/// The unit is one that systemd takes, where there is a systemd to ask.
+#[test]
+fn the_systemd_unit_is_sound() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("millstream.service");
+    let unit = page("examples/service/millstream.service");
+    let unit = unit.replace(
+        "/usr/local/bin/millstream",
+        env!("CARGO_BIN_EXE_millstream"),
+    );
+    std::fs::write(&file, unit).unwrap();
+    let Ok(verified) = Command::new("systemd-analyze")
+        .arg("verify")
+        .arg(&file)
+        .output()
+    else {
+        return;
+    };
+    let said = String::from_utf8_lossy(&verified.stderr);
+    assert!(verified.status.success() && said.is_empty(), "{said}");
 }

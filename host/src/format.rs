@@ -175,3 +175,12 @@ pub(crate) fn put_topic_partition(out: &mut Vec<u8>, at: &TopicPartition) {
     put_bytes(out, at.topic.as_bytes());
     out.extend_from_slice(&at.partition.cast_unsigned().to_be_bytes());
 }
+
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string does not fail");
+        text
+    })
+}

@@ -8,6 +8,8 @@ use crate::pipeline::PrepareError;
 use crate::pipeline::config::ConfigError;
 use crate::plugin::AdmissionError;
 use crate::sample::{LoadError, SampleError};
+use crate::server::ListenError;
+use crate::service::{ServiceConfigError, StartError};
 use crate::state::StoreError;
 use crate::worker::WorkerError;
 
@@ -67,6 +69,30 @@ impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         // The chain: what the system said of an unreadable file stands in the source.
         Failure::Usage(format!("{:#}", anyhow::Error::new(error)))
+    }
+}
+
+impl From<ServiceConfigError> for Failure {
+    fn from(error: ServiceConfigError) -> Self {
+        Failure::Usage(error.to_string())
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        match error {
+            StartError::Twice(_) => Failure::Usage(error.to_string()),
+            _ => Failure::Other(error.into()),
+        }
+    }
+}
+
+impl From<ListenError> for Failure {
+    fn from(error: ListenError) -> Self {
+        match error {
+            ListenError::Tls { .. } => Failure::Usage(error.to_string()),
+            _ => Failure::Other(anyhow::anyhow!("{error}")),
+        }
     }
 }
 

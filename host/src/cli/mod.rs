@@ -11,9 +11,12 @@ mod out;
 mod place;
 mod plugin;
 mod progress;
+mod remote;
 mod run;
+mod serve;
 mod signals;
 mod state;
+mod token;
 mod topic;
 
 use clap::{Parser, Subcommand};
@@ -51,6 +54,12 @@ Examples:
                                       where each part of a pipeline stands, and what it holds
   millstream plugin test my-plugin    does a component give what its sample expects
   millstream demo --plugins FOLDER    see it work, without a broker
+  millstream serve --config millstream.toml
+                                      run many pipelines, with an HTTP API
+  millstream plugins push my-plugin.wasm
+                                      give a running service a plugin
+  millstream pipelines create pipeline.toml
+                                      and a pipeline
 
 Exit codes:
   0    done
@@ -70,6 +79,11 @@ enum Command {
     State(state::Args),
     #[command(subcommand)]
     Plugin(plugin::Command),
+    Serve(serve::Args),
+    Token(token::Args),
+    Pipelines(remote::pipelines::Args),
+    DeadLetters(remote::dead_letters::Args),
+    Plugins(remote::plugins::Args),
     Completions(completions::Args),
     Demo(demo::Args),
 }
@@ -84,6 +98,11 @@ pub fn main() -> u8 {
         Command::Topic(args) => topic::run(&args, &cli.logs),
         Command::State(args) => state::run(&args, &cli.logs),
         Command::Plugin(command) => plugin::run(&command, &cli.logs),
+        Command::Serve(args) => serve::run(&args, &cli.logs),
+        Command::Token(args) => token::run(&args),
+        Command::Pipelines(args) => remote::pipelines::run(&args),
+        Command::DeadLetters(args) => remote::dead_letters::run(&args),
+        Command::Plugins(args) => remote::plugins::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args, &cli.logs),
     };

@@ -7,6 +7,8 @@ use super::Failure;
 use crate::log::embedded::EmbeddedLog;
 use crate::log::kafka::KafkaLog;
 use crate::pipeline::config::{self, LogPlace};
+use crate::pipeline::place;
+pub(super) use crate::pipeline::place::AnyLog;
 
 /// Options that name a log.
 // Not a group of which one may be given: that would count what the environment says of Kafka.
@@ -21,12 +23,6 @@ pub(super) struct Place {
     /// The log of a pipeline file, with its settings
     #[arg(long, value_name = "PIPELINE.toml")]
     pipeline: Option<PathBuf>,
-}
-
-/// A log of either kind.
-pub(super) enum AnyLog {
-    Kafka(KafkaLog),
-    Embedded(EmbeddedLog),
 }
 
 impl Place {
@@ -59,11 +55,5 @@ impl Place {
 /// # Errors
 /// If the log refuses.
 pub(super) fn open(place: &LogPlace) -> Result<AnyLog, Failure> {
-    Ok(match place {
-        LogPlace::Kafka(settings) => {
-            let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-            AnyLog::Kafka(KafkaLog::new(settings.iter().map(owned).collect())?)
-        }
-        LogPlace::Embedded(folder) => AnyLog::Embedded(EmbeddedLog::open(folder)?),
-    })
+    Ok(place::open(place)?)
 }

@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::log::{Log, TopicPartition};
+use crate::log::Log;
+pub(super) use crate::service::lag;
 use crate::worker::{Snapshot, Status, Team};
 
 /// How often the live line changes.
@@ -87,6 +88,8 @@ fn show<L: Log>(
                 results = now.results,
                 late = now.late,
                 dead_letters = now.dead_letters,
+                skipped = now.skipped,
+                failures = now.failures,
                 commits = now.commits,
                 aborts = now.aborts,
                 restoring = restoring(&now.status),
@@ -114,20 +117,6 @@ fn rate(records: u64, elapsed: Duration) -> u64 {
         .unwrap_or(u64::MAX)
         .max(1);
     records.saturating_mul(1_000) / millis
-}
-
-/// How many records have not been read; `None` while the log does not tell, or not all partitions are read.
-pub(super) fn lag<L: Log>(now: &Snapshot, log: &L, topics: &[String]) -> Option<u64> {
-    let mut lag = 0;
-    for topic in topics {
-        let bounds = log.bounds(topic).ok()?;
-        for (partition, bounds) in (0..).zip(bounds) {
-            let at = TopicPartition::new(topic.as_str(), partition);
-            let position = now.positions.get(&at)?;
-            lag += u64::try_from(bounds.end.0 - position.0).unwrap_or(0);
-        }
-    }
-    Some(lag)
 }
 
 /// The live line.

@@ -2,10 +2,13 @@
 //! once to see that it takes its configuration.
 
 pub mod config;
+pub mod place;
 pub mod plan;
 pub mod shape;
 pub mod stages;
 pub mod topics;
+
+use std::path::Path;
 
 use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};
 use plan::{Plan, PlanError, Signature};

@@ -10,12 +10,14 @@ use wasmtime::component::types::ComponentItem;
 use super::contract::{self, Description, LOG, PLUGIN, TYPES, VERSION};
 use super::engine::PluginEngine;
 use super::instance::Running;
+use super::reference::{is_name, is_version};
 use super::sandbox::Limits;
-use super::{GuestFailure, GuestFault};
+use super::{GuestFailure, GuestFault, Reference};
+use crate::format::hex;
 use crate::rows::{Field, FieldType};
 
 /// The largest file that is looked at as a component.
-const MAX_FILE_BYTES: u64 = 64 << 20;
+pub const MAX_FILE_BYTES: u64 = 64 << 20;
 /// How many fields a component may read or produce.
 const MAX_FIELDS: usize = 256;
 /// How long a field's name may be, in bytes.
@@ -47,7 +49,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 4] = [Kind::Filter, Kind::Map, Kind::Aggregate, Kind::WindowApply];
+    /// All of them.
+    pub const ALL: [Kind; 4] = [Kind::Filter, Kind::Map, Kind::Aggregate, Kind::WindowApply];
 
     /// The name of the world in the contract.
     pub fn world(self) -> &'static str {
@@ -185,7 +188,12 @@ impl Plugin {
 fn read(file: &Path) -> Result<Vec<u8>, String> {
     let explain = |error: std::io::Error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            "there is no such file: build the plugins, or correct the path".to_owned()
+            match Reference::of_component(Path::new(file.file_name().unwrap_or_default())) {
+                Some(_) => "there is no such file; only a pipeline that a service runs names plugins as name@version: give \
+                            the path of the component, or create the pipeline in a service"
+                    .to_owned(),
+                None => "there is no such file: build the plugins, or correct the path".to_owned(),
+            }
         }
         _ => error.to_string(),
     };
@@ -215,24 +223,31 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
 
 fn check_imports(imports: &[&str]) -> Result<(), String> {
     let ours = [format!("{LOG}@0.1."), format!("{TYPES}@0.1.")];
-    let granted = |name: &str| {
+    let is_granted = |name: &str| {
         WASI.iter().any(|prefix| name.starts_with(prefix))
             || ours.iter().any(|prefix| name.starts_with(prefix))
     };
     let refused: Vec<&str> = imports
         .iter()
         .copied()
-        .filter(|name| !granted(name))
+        .filter(|name| !is_granted(name))
         .collect();
     if refused.is_empty() {
         return Ok(());
     }
     Err(format!(
-        "it imports what no plugin may import: {}; granted are {LOG} {VERSION} and the parts of WASI that standard \
-         libraries need ({})",
+        "it imports what no plugin may import: {}; granted are {}",
         refused.join(", "),
-        WASI.map(|prefix| prefix.trim_end_matches('/')).join(", ")
+        granted()
     ))
+}
+
+/// What a component may import, in a sentence.
+pub fn granted() -> String {
+    format!(
+        "{LOG} {VERSION} and the parts of WASI that standard libraries need ({})",
+        WASI.map(|prefix| prefix.trim_end_matches('/')).join(", ")
+    )
 }
 
 /// Refuses a component that was built for a version of the contract that this host does not speak.
@@ -317,15 +332,13 @@ fn about(description: Description, digest: String, kind: Kind) -> Result<About, 
             kind.world()
         ));
     }
-    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
-    if name.is_empty() || name.len() > 64 || !name.chars().all(plain) {
+    if !is_name(&name) {
         return Err(format!(
             "its name {:?} is not of 1 to 64 lower-case letters, digits and hyphens",
             super::sandbox::clip(&name, 80)
         ));
     }
-    let of_version = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '+');
-    if version.is_empty() || version.len() > 64 || !version.chars().all(of_version) {
+    if !is_version(&version) {
         return Err(format!(
             "its version {:?} is not a version",
             super::sandbox::clip(&version, 80)
@@ -382,14 +395,6 @@ fn field_type(ty: contract::FieldType) -> FieldType {
         contract::FieldType::Bytes => FieldType::Bytes,
         contract::FieldType::Json => FieldType::Json,
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        write!(text, "{byte:02x}").expect("writing to a string does not fail");
-        text
-    })
 }
 
 /// A failure of an instance of this component.

@@ -11,13 +11,15 @@ mod failure;
 mod incoming;
 mod instance;
 mod outgoing;
+mod reference;
 mod sandbox;
 
-pub use admission::{AdmissionError, Kind, Plugin};
+pub use admission::{AdmissionError, Kind, MAX_FILE_BYTES, Plugin, granted};
 pub use engine::PluginEngine;
 pub use failure::{GuestFailure, GuestFault};
 pub use incoming::{Produced, RowErrors, Selection};
 pub use instance::{
     AggregateInstance, AppliedWindow, FilterInstance, MapInstance, WindowApplyInstance,
 };
+pub use reference::{NoReference, Reference};
 pub use sandbox::Limits;

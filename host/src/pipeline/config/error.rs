@@ -51,7 +51,7 @@ impl ConfigError {
     }
 
     /// The same error, naming the file that the text came from.
-    pub(super) fn in_file(mut self, path: &Path) -> Self {
+    pub(crate) fn in_file(mut self, path: &Path) -> Self {
         if let ConfigError::Mistakes { file, .. } = &mut self {
             *file = Some(path.to_owned());
         }

@@ -28,6 +28,7 @@ use std::io;
 use std::path::Path;
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::de::DeTable;
 
 pub use error::{ConfigError, Mistake, Position};
@@ -41,6 +42,7 @@ pub use model::{
 use error::Finding;
 use outline::Outline;
 use tables::PipelineTable;
+pub(crate) use written::{FromText, PositiveDuration, Written};
 
 /// Reads and checks a pipeline file. Paths in it are taken relative to its folder, variables from the
 /// process's environment.
@@ -84,4 +86,20 @@ pub fn parse(
     let table = PipelineTable::deserialize(toml::Deserializer::from(document))
         .map_err(|e| refuse(vec![Finding::misfit(&e)]))?;
     check::pipeline(table, &substituted).map_err(refuse)
+}
+
+/// Reads the text of another file of Millstream's with the same care: an unknown key is refused, and each mistake has its
+/// place and the path of its key. Nothing is put in from outside.
+///
+/// # Errors
+/// With the mistakes in the text.
+pub(crate) fn table<T: DeserializeOwned>(text: &str) -> Result<T, ConfigError> {
+    let (document, syntax) = DeTable::parse_recoverable(text);
+    if !syntax.is_empty() {
+        let findings = syntax.iter().map(Finding::syntax).collect();
+        return Err(ConfigError::mistakes(findings, text, &Outline::default()));
+    }
+    let outline = Outline::of(&document);
+    T::deserialize(toml::Deserializer::from(document))
+        .map_err(|error| ConfigError::mistakes(vec![Finding::misfit(&error)], text, &outline))
 }

@@ -45,19 +45,29 @@ impl PipelineConfig {
     /// The same with its paths taken relative to `folder`.
     #[must_use]
     pub(super) fn relative_to(mut self, folder: &Path) -> Self {
+        self.place_folders(folder);
+        for function in self.functions_mut() {
+            function.component = folder.join(&function.component);
+        }
+        self
+    }
+
+    /// Takes the paths of its folders relative to `folder`; its components stay as they are written.
+    pub(crate) fn place_folders(&mut self, folder: &Path) {
         if let LogPlace::Embedded(path) = &mut self.log.place {
             *path = folder.join(&*path);
         }
         self.state.folder = folder.join(&self.state.folder);
+    }
+
+    /// Its functions: those of the row steps in order, then that of the window step if there is one.
+    pub(crate) fn functions_mut(&mut self) -> impl Iterator<Item = &mut FunctionConfig> {
         let window_function = match &mut self.output {
             Output::Rows { .. } => None,
             Output::Windows(step) => Some(&mut step.function),
         };
         let row_functions = self.steps.iter_mut().map(|step| &mut step.function);
-        for function in row_functions.chain(window_function) {
-            function.component = folder.join(&function.component);
-        }
-        self
+        row_functions.chain(window_function)
     }
 }
 

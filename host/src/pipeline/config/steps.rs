@@ -15,6 +15,7 @@ use super::model::{
 use super::tables::{At, LimitsTable, StepTable};
 use super::windows::{self, Windowed};
 use super::written::{FieldPath, FromText, StepName};
+use crate::plugin::Reference;
 
 /// The step with the window, before it is known where late rows go.
 pub(super) struct WindowedFunction {
@@ -165,7 +166,7 @@ fn refuse<T>(value: Option<&Spanned<T>>, why: &str, findings: &mut Vec<Finding>)
     findings.extend(value.map(|value| Finding::new(value.span(), why)));
 }
 
-/// The name given, or the stem of the component's file.
+/// The name given, or the stem of the component's file, or the name of the plugin in the registry.
 fn name(
     given: Option<At<StepName>>,
     component: &At<PathBuf>,
@@ -178,8 +179,13 @@ fn name(
             (name.into_inner().0.0, span)
         }
         None => {
-            let stem = component.get_ref().0.file_stem().and_then(|s| s.to_str());
-            let Some(StepName(name)) = stem.and_then(StepName::from_text) else {
+            let file = &component.get_ref().0;
+            // A plugin of a service's registry is not a file: its name is the step's.
+            let stem = match Reference::of_component(file) {
+                Some(reference) => Some(reference.name().to_owned()),
+                None => file.file_stem().and_then(|s| s.to_str()).map(str::to_owned),
+            };
+            let Some(StepName(name)) = stem.as_deref().and_then(StepName::from_text) else {
                 findings.push(
                     Finding::new(
                         component.span(),

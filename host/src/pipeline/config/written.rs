@@ -16,7 +16,7 @@ use super::model::{Delivery, Start};
 use crate::decode::{Format, TimeUnit};
 
 /// A value that the file writes as a string.
-pub(super) trait FromText: Sized {
+pub(crate) trait FromText: Sized {
     /// What a good value is, to stand after "expected".
     const EXPECTED: &'static str;
 
@@ -25,7 +25,7 @@ pub(super) trait FromText: Sized {
 }
 
 /// Reads a [`FromText`] value with serde.
-pub(super) struct Written<T>(pub(super) T);
+pub(crate) struct Written<T>(pub(crate) T);
 
 impl<'de, T: FromText> Deserialize<'de> for Written<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -66,7 +66,7 @@ impl FromText for Duration {
 }
 
 /// A duration above zero.
-pub(super) struct PositiveDuration(pub(super) Duration);
+pub(crate) struct PositiveDuration(pub(crate) Duration);
 
 impl FromText for PositiveDuration {
     const EXPECTED: &'static str = "a duration above zero with its unit, such as \"100ms\" or \"1m\", in whole \

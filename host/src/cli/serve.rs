@@ -1,0 +1,43 @@
+//! `millstream serve`: many pipelines, and an HTTP API to look after them.
+
+use std::path::PathBuf;
+
+use indicatif::MultiProgress;
+
+use super::{Failure, logs, signals};
+use crate::plugin::PluginEngine;
+use crate::server::Server;
+use crate::service::{self, Service};
+
+/// Run many pipelines as a service, with an HTTP API
+///
+/// Runs the pipeline files of a folder and those created through the API, each with workers of its own. One that fails is started
+/// again after a while. What was asked for survives a restart. SIGTERM or Ctrl-C: every pipeline commits what is done, and the
+/// process ends with code 0. A second signal ends it at once; nothing is lost either way.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The service's file
+    #[arg(long, value_name = "MILLSTREAM.toml")]
+    config: PathBuf,
+    /// Only check the file
+    #[arg(long)]
+    check: bool,
+}
+
+pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
+    // First of all, so that a signal while the service starts is an orderly end too.
+    let stop = signals::stop_flag()?;
+    logs::start(logs, &MultiProgress::new())?;
+    let config = service::load(&args.config)?;
+    if args.check {
+        return Ok(());
+    }
+    let service = Service::open(config, PluginEngine::new()?)?;
+    let server = Server::start(&service)?;
+    tracing::info!(address = %server.address(), "listening");
+    service.run(&stop);
+    // Until here it told that it is not ready.
+    server.stop();
+    tracing::info!("ended");
+    Ok(())
+}

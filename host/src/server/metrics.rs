@@ -1,0 +1,183 @@
+//! `/metrics`: what pipelines count, as Prometheus reads it. Names end in their unit; times are seconds.
+
+use std::fmt;
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::service::{PipelineView, ProgressView, State};
+
+/// The media type of the text.
+pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels = Vec<(&'static str, String)>;
+
+const STATES: [State; 9] = [
+    State::Starting,
+    State::Waiting,
+    State::Restoring,
+    State::Running,
+    State::Unavailable,
+    State::Stopping,
+    State::Paused,
+    State::Failed,
+    State::Deleting,
+];
+
+/// A counter: its name, what it counts, and where it is.
+type Counted = (&'static str, &'static str, fn(&ProgressView) -> u64);
+
+const COUNTERS: [Counted; 11] = [
+    ("millstream_records", "Records read", |p| p.records),
+    ("millstream_dead_letters", "Records dead-lettered", |p| {
+        p.dead_letters
+    }),
+    (
+        "millstream_skipped_records",
+        "Records left out because their step says so",
+        |p| p.skipped,
+    ),
+    (
+        "millstream_filtered_rows",
+        "Rows that a filter did not keep",
+        |p| p.filtered,
+    ),
+    (
+        "millstream_late_rows",
+        "Rows that came after their windows were over",
+        |p| p.late,
+    ),
+    (
+        "millstream_behind_rows",
+        "Rows that came after a window of theirs had been published and still counted",
+        |p| p.behind,
+    ),
+    ("millstream_results", "Result records written", |p| {
+        p.results
+    }),
+    (
+        "millstream_windows_fired",
+        "Windows fired, each key counted",
+        |p| p.windows_fired,
+    ),
+    ("millstream_commits", "Transactions committed", |p| {
+        p.commits
+    }),
+    ("millstream_aborts", "Transactions aborted", |p| p.aborts),
+    (
+        "millstream_function_failures",
+        "Calls of functions that failed",
+        |p| p.failures,
+    ),
+];
+
+/// What these pipelines count, as text.
+///
+/// # Errors
+/// If the text can't be written.
+pub(super) fn text(pipelines: &[PipelineView]) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    let labels = |view: &PipelineView| -> Labels { vec![("pipeline", view.name.clone())] };
+    for (name, help, count) in COUNTERS {
+        let family = Family::<Labels, Counter>::default();
+        for view in pipelines {
+            family
+                .get_or_create(&labels(view))
+                .inc_by(count(&view.progress));
+        }
+        registry.register(name, help, family);
+    }
+    let restarts = Family::<Labels, Counter>::default();
+    let states = Family::<Labels, Gauge>::default();
+    let lag = Family::<Labels, Gauge>::default();
+    let watermark = Family::<Labels, Gauge<f64, AtomicU64>>::default();
+    let tasks = Family::<Labels, Gauge>::default();
+    for view in pipelines {
+        let labels = labels(view);
+        restarts.get_or_create(&labels).inc_by(view.restarts);
+        for state in STATES {
+            let mut of_state = labels.clone();
+            of_state.push(("state", state.name().to_owned()));
+            states
+                .get_or_create(&of_state)
+                .set((view.state == state).into());
+        }
+        if let Some(records) = view.lag_records {
+            let records = i64::try_from(records).unwrap_or(i64::MAX);
+            lag.get_or_create(&labels).set(records);
+        }
+        if let Some(ms) = view.progress.watermark_ms {
+            watermark.get_or_create(&labels).set(ms as f64 / 1_000.0);
+        }
+        let running = i64::try_from(view.progress.tasks).unwrap_or(i64::MAX);
+        tasks.get_or_create(&labels).set(running);
+    }
+    registry.register(
+        "millstream_restarts",
+        "Runs started again after a failure",
+        restarts,
+    );
+    registry.register(
+        "millstream_pipeline_state",
+        "1 for the state that a pipeline is in",
+        states,
+    );
+    registry.register(
+        "millstream_lag_records",
+        "Records that have not been read",
+        lag,
+    );
+    registry.register(
+        "millstream_watermark_timestamp_seconds",
+        "The lowest watermark by which windows fire, since 1970",
+        watermark,
+    );
+    registry.register("millstream_tasks", "Tasks that run", tasks);
+    let mut text = String::new();
+    encode(&mut text, &registry)?;
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+    use super::*;
+    use crate::service::{Desired, Origin};
+
+    #[test]
+    fn a_pipeline_is_told_in_base_units_and_its_name_is_escaped() {
+        let view = PipelineView {
+            name: "a\"b".to_owned(),
+            origin: Origin::Api,
+            wanted: Desired::Running,
+            state: State::Running,
+            detail: None,
+            failure: None,
+            restarts: 2,
+            steps: Vec::new(),
+            progress: ProgressView {
+                records: 7,
+                watermark_ms: Some(1_500),
+                ..ProgressView::default()
+            },
+            lag_records: None,
+            positions: Default::default(),
+        };
+        let text = text(&[view]).unwrap();
+        for line in [
+            r#"millstream_records_total{pipeline="a\"b"} 7"#,
+            r#"millstream_restarts_total{pipeline="a\"b"} 2"#,
+            r#"millstream_pipeline_state{pipeline="a\"b",state="running"} 1"#,
+            r#"millstream_pipeline_state{pipeline="a\"b",state="failed"} 0"#,
+            r#"millstream_watermark_timestamp_seconds{pipeline="a\"b"} 1.5"#,
+        ] {
+            assert!(text.lines().any(|said| said == line), "{line}\n{text}");
+        }
+        assert!(!text.contains("lag_records{"), "it is not known");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

@@ -1,0 +1,181 @@
+//! `/v1/pipelines`.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderName, StatusCode, header};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::problem::Problem;
+use crate::service::{Desired, PipelineView, Service};
+
+/// All pipelines.
+#[derive(Debug, Deserialize, Serialize, ToSchema)]
+pub struct PipelineList {
+    /// By name.
+    pub pipelines: Vec<PipelineView>,
+}
+
+/// How a pipeline begins.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Beginning {
+    /// Do not run it until it is resumed.
+    #[serde(default)]
+    paused: bool,
+}
+
+/// List all pipelines
+#[utoipa::path(
+    get,
+    operation_id = "list_pipelines",
+    path = "/v1/pipelines",
+    tag = "pipelines",
+    responses(
+        (status = 200, description = "All pipelines", body = PipelineList),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+) -> Result<Json<PipelineList>, Problem> {
+    let pipelines = aside(move || Ok::<_, Problem>(service.pipelines())).await?;
+    Ok(Json(PipelineList { pipelines }))
+}
+
+/// Create a pipeline
+///
+/// The body is a pipeline file. It names plugins of the registry as `name@version`; its folders are inside the service's. Its
+/// components are admitted and each function is started once before the answer.
+#[utoipa::path(
+    post,
+    operation_id = "create_pipeline",
+    path = "/v1/pipelines",
+    tag = "pipelines",
+    params(Beginning),
+    request_body(content = String, description = "A pipeline file", content_type = "application/toml"),
+    responses(
+        (status = 201, description = "It was created", body = PipelineView),
+        (status = 409, description = "There is one of that name", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "It can't run", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn create(
+    State(service): State<Arc<Service>>,
+    Query(beginning): Query<Beginning>,
+    text: String,
+) -> Result<(StatusCode, [(HeaderName, String); 1], Json<PipelineView>), Problem> {
+    let wanted = match beginning.paused {
+        true => Desired::Paused,
+        false => Desired::Running,
+    };
+    let view = aside(move || service.create(&text, wanted)).await?;
+    let place = format!("/v1/pipelines/{}", view.name);
+    Ok((StatusCode::CREATED, [(header::LOCATION, place)], Json(view)))
+}
+
+/// Show a pipeline
+#[utoipa::path(
+    get,
+    operation_id = "show_pipeline",
+    path = "/v1/pipelines/{name}",
+    tag = "pipelines",
+    params(("name" = String, Path, description = "The pipeline's name")),
+    responses(
+        (status = 200, description = "The pipeline", body = PipelineView),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+) -> Result<Json<PipelineView>, Problem> {
+    Ok(Json(aside(move || service.pipeline(&name)).await?))
+}
+
+/// Let a pipeline rest
+///
+/// Its workers commit what is done and end; the answer does not wait for that: ask until the state is `paused`. It stays paused
+/// when the service is started again.
+#[utoipa::path(
+    post,
+    operation_id = "pause_pipeline",
+    path = "/v1/pipelines/{name}/pause",
+    tag = "pipelines",
+    params(("name" = String, Path, description = "The pipeline's name")),
+    responses(
+        (status = 202, description = "It rests, or is about to", body = PipelineView),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn pause(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json<PipelineView>), Problem> {
+    let view = aside(move || service.pause(&name)).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// Let a pipeline run again
+///
+/// It goes on where it had committed. One that waits after a failure is tried at once.
+#[utoipa::path(
+    post,
+    operation_id = "resume_pipeline",
+    path = "/v1/pipelines/{name}/resume",
+    tag = "pipelines",
+    params(("name" = String, Path, description = "The pipeline's name")),
+    responses(
+        (status = 202, description = "It runs, or is about to", body = PipelineView),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn resume(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+) -> Result<(StatusCode, Json<PipelineView>), Problem> {
+    let view = aside(move || service.resume(&name)).await?;
+    Ok((StatusCode::ACCEPTED, Json(view)))
+}
+
+/// Delete a pipeline
+///
+/// Its workers commit what is done and end. What is in the log stays: topics, offsets and state, so that a pipeline of the same
+/// name goes on there.
+#[utoipa::path(
+    delete,
+    operation_id = "delete_pipeline",
+    path = "/v1/pipelines/{name}",
+    tag = "pipelines",
+    params(("name" = String, Path, description = "The pipeline's name")),
+    responses(
+        (status = 204, description = "It is forgotten"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is a file of the service's folder", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn delete(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+) -> Result<StatusCode, Problem> {
+    aside(move || service.delete(&name)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Does on another thread what may wait for a lock, the disk or the compiler.
+pub(super) async fn aside<T: Send + 'static, E: Into<Problem> + Send + 'static>(
+    work: impl FnOnce() -> Result<T, E> + Send + 'static,
+) -> Result<T, Problem> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(done) => done.map_err(Into::into),
+        Err(error) => Err(Problem::lost(&error)),
+    }
+}

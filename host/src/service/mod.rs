@@ -1,0 +1,44 @@
+//! The service: many pipelines in one process, each with its own workers, none of which the others notice.
+//!
+//! - `machine` decides, without a clock or a thread, what becomes of a pipeline.
+//! - `record` is what is remembered of it, so that the service comes back as it was.
+//! - `prepare` makes a configuration of that; `work` is one run of it on its own thread.
+//! - [`Service`] carries out what `machine` decides (`supervisor`) and what it is asked (`asked`); `view` and
+//!   `dead_letters` are what it shows.
+//! - [`ServiceConfig`] (`config`) is the service's own file.
+//!
+//! # What it promises
+//! - What it was asked is on the disk before it answers: after a crash each pipeline is as it was last asked to be.
+//! - A pipeline has one run at a time. One that fails is started again after a while, longer each time, and shows why.
+//! - It ends in good order: every pipeline commits what is done, nothing is taken any more, then the process ends.
+//!
+//! # Files in its data folder
+//! `lock`, held as long as it runs; `pipelines/`, see `record`; `plugins/`, see [`registry`](crate::registry); and the folders that
+//! pipelines created through the API name, which are relative to it.
+
+mod asked;
+mod config;
+mod dead_letters;
+pub(crate) mod disk;
+mod entry;
+mod error;
+mod lag;
+mod logs;
+mod machine;
+mod prepare;
+mod record;
+mod supervisor;
+mod view;
+mod work;
+
+pub(crate) use config::digest_of_hex;
+pub use config::{
+    HttpConfig, Role, ServiceConfig, ServiceConfigError, TlsConfig, TokenConfig, load,
+};
+pub use dead_letters::DeadLetter;
+pub use error::{ServiceError, StartError};
+pub(crate) use lag::lag;
+pub use machine::Backoff;
+pub use record::Desired;
+pub use supervisor::Service;
+pub use view::{FailureView, Origin, PipelineView, ProgressView, State, StepView};
