@@ -8,8 +8,6 @@ pub mod shape;
 pub mod stages;
 pub mod topics;
 
-use std::path::Path;
-
 use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};
 use plan::{Plan, PlanError, Signature};
 
