@@ -19,7 +19,7 @@ use crate::window::{Key, Pane, Window};
 const STRETCH: Duration = Duration::from_millis(20);
 const SLICES: usize = 8;
 /// When so many bytes are staged while windows fire they are committed: a commit stops the worker for longer the more it holds.
-const MOST_STAGED: usize = 4 << 20;
+const MOST_STAGED: usize = 1 << 20;
 /// After so many turns in which windows were left to fire no more is read until they all have, so that what is read does not pile up
 /// before what is written.
 const MOST_TURNS: u32 = 50;
