@@ -203,8 +203,10 @@ fn a_step_may_end_the_pipeline_at_a_bad_row() {
     let log = EmbeddedLog::in_memory();
     let job = Job::new(&log, 1, 1, &format!("{PANICS}\non_error = \"fail\""));
     job.rows(1, &BTreeMap::from([((0, 1_500), 13)]));
-    let told = job.end().to_string();
-    for word in ["step panics", "1500 to 1500", "13 brings bad luck"] {
+    let end = job.end();
+    assert!(matches!(end, WorkerError::Row { .. }), "{end}");
+    let told = end.to_string();
+    for word in ["step panics", "offset 1500", "13 brings bad luck"] {
         assert!(told.contains(word), "{told}");
     }
     let job = Job::new(&log, 1, 1, &format!("{PANICS}\non_error = \"fail\""));

@@ -20,7 +20,7 @@ use crate::window::{Key, Pane, Slot, Window};
 
 /// A key with fewer panes than this in a window has them merged each time.
 const FEW: usize = 5;
-/// How much a task may keep in memory for this. Keys for which there is no room have their panes merged each time.
+/// How many bytes of stacks a task may keep. Keys for which there is no room have their panes merged each time.
 const MOST_BYTES: usize = 128 << 20;
 
 /// What the windows of a task that have fired have in common with those to come. Panes that begin before `upto` are known of

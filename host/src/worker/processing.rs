@@ -257,27 +257,31 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     ) -> Result<(), LaneEnd> {
         let (at, offset) = (batch.partition(), batch.offset(row));
         let step = self.around.pipeline.functions()[function].config();
-        let end = |source| WorkerError::Plugin {
-            step: step.name.clone(),
-            at: at.clone(),
-            from: offset,
-            to: offset,
-            source,
-        };
-        if step.on_error == OnError::Fail {
-            return Err(LaneEnd::Failed(end(failure)));
-        }
         let verdict = Verdict {
             function,
             reason: failure.to_string(),
         };
+        if step.on_error == OnError::Fail {
+            return Err(LaneEnd::Failed(WorkerError::Row {
+                step: step.name.clone(),
+                at: at.clone(),
+                offset,
+                reason: verdict.reason,
+            }));
+        }
         let now = self.around.clock.monotonic();
         let within_minute = self.quarantine.convict(at, offset, verdict, now);
         let budget = step.limits.failures_per_minute;
         if within_minute > usize::try_from(budget).unwrap_or(usize::MAX) {
             return Err(LaneEnd::Failed(WorkerError::Budget {
                 budget,
-                last: Box::new(end(failure)),
+                last: Box::new(WorkerError::Plugin {
+                    step: step.name.clone(),
+                    at: at.clone(),
+                    from: offset,
+                    to: offset,
+                    source: failure,
+                }),
             }));
         }
         Ok(())
