@@ -248,3 +248,21 @@ fn a_function_that_wears_out_blames_no_row() {
         assert!(counted.failures > 0);
     }
 }
+
+#[test]
+fn a_function_that_fails_without_a_row_to_blame_ends_the_pipeline() {
+    let log = EmbeddedLog::in_memory();
+    let mut job = Job::new(&log, 1, 1, PANICS);
+    job.file = job.file.replace("frozen-aggregate", "fails-late");
+    // In the fourth window.
+    let mut sums = job.rows(1, &BTreeMap::from([((0, 333), 1_000_000)]));
+    let end = job.end();
+    assert!(matches!(&end, WorkerError::Plugin { .. }), "{end}");
+    for word in ["step fails-late", "was not foreseen"] {
+        assert!(end.to_string().contains(word), "{end}");
+    }
+    // What was before that is written at most once, whatever was tried again, and no row is dead.
+    sums.retain(|start, _| *start < 3 * WINDOW);
+    assert!(job.sums().iter().all(|(at, sum)| sums.get(at) == Some(sum)));
+    assert!(job.dead().is_empty());
+}

@@ -17,6 +17,7 @@ mod clock;
 mod director;
 mod faults;
 mod judge;
+mod kinds;
 mod life;
 mod memory;
 mod mutations;

@@ -1,4 +1,4 @@
-//! The pipelines of which each run draws one. A component is compiled once for all runs.
+//! What pipelines there are, and their files; `kinds` lists those of which each run draws one. A component is compiled once for all runs.
 
 use std::sync::{LazyLock, OnceLock};
 
@@ -6,6 +6,7 @@ use jiff::tz::TimeZone;
 use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 
+use crate::kinds::KINDS;
 use crate::reading::Updates;
 use crate::spans::{CalendarUnit, Span, calendar, sliding};
 use crate::support;
@@ -112,7 +113,7 @@ impl Time {
 
 /// When there are results of windows that are open.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Early {
+pub(crate) enum Early {
     Never,
     OnUpdate,
     Every,
@@ -120,7 +121,7 @@ enum Early {
 
 /// How much a commit holds.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Commit {
+pub(crate) enum Commit {
     Wide,
     Tight,
 }
@@ -138,424 +139,17 @@ pub(crate) struct Kind {
     pub(crate) map: bool,
     pub(crate) time: Time,
     /// Windows are kept for a while.
-    is_late: bool,
-    early: Early,
+    pub(crate) is_late: bool,
+    pub(crate) early: Early,
     pub(crate) updates: Updates,
     /// Partitions that are silent promise something.
     pub(crate) idle: bool,
     /// Partitions that are far ahead wait.
-    drift: bool,
-    commit: Commit,
+    pub(crate) drift: bool,
+    pub(crate) commit: Commit,
     /// The guest may have little memory.
-    small: bool,
+    pub(crate) small: bool,
 }
-
-const PLAIN: Kind = Kind {
-    function: Function::Visitors,
-    key: Key::None,
-    bots: false,
-    poison: false,
-    map: false,
-    time: Time::Tumbling,
-    is_late: false,
-    early: Early::Never,
-    updates: Updates::Accumulating,
-    idle: false,
-    drift: false,
-    commit: Commit::Wide,
-    small: false,
-};
-
-/// All kinds.
-pub(crate) const KINDS: [Kind; 55] = [
-    PLAIN,
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        is_late: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Record,
-        is_late: true,
-        commit: Commit::Tight,
-        small: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Transcript,
-        key: Key::Country,
-        is_late: true,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        time: Time::Sliding,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Country,
-        time: Time::Sliding,
-        commit: Commit::Tight,
-        small: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Record,
-        time: Time::Sliding,
-        is_late: true,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::VisitorsByRows,
-        key: Key::Country,
-        time: Time::Sliding,
-        is_late: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        time: Time::Session,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Record,
-        time: Time::Session,
-        commit: Commit::Tight,
-        small: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::VisitorsByRows,
-        key: Key::Country,
-        time: Time::Session,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        bots: true,
-        commit: Commit::Tight,
-        small: true,
-        ..PLAIN
-    },
-    Kind {
-        key: Key::Country,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Country,
-        commit: Commit::Tight,
-        small: true,
-        bots: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Record,
-        small: true,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Country,
-        map: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Record,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Record,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Transcript,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Transcript,
-        key: Key::Country,
-        bots: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Transcript,
-        key: Key::Record,
-        poison: true,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::VisitorsByRows,
-        key: Key::Country,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Country,
-        poison: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        early: Early::OnUpdate,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Record,
-        is_late: true,
-        early: Early::Every,
-        updates: Updates::Retracting,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        time: Time::Sliding,
-        is_late: true,
-        early: Early::OnUpdate,
-        updates: Updates::Discarding,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Country,
-        is_late: true,
-        early: Early::Every,
-        updates: Updates::Retracting,
-        commit: Commit::Tight,
-        small: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::VisitorsByRows,
-        key: Key::Country,
-        time: Time::Sliding,
-        early: Early::OnUpdate,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Transcript,
-        key: Key::Record,
-        early: Early::Every,
-        updates: Updates::Retracting,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        time: Time::Session,
-        early: Early::OnUpdate,
-        updates: Updates::Retracting,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::VisitorsByRows,
-        key: Key::Record,
-        time: Time::Session,
-        early: Early::Every,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        time: Time::Session,
-        early: Early::Every,
-        updates: Updates::Discarding,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        is_late: true,
-        updates: Updates::Retracting,
-        ..PLAIN
-    },
-    Kind {
-        is_late: true,
-        updates: Updates::Discarding,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        time: Time::Calendar(CalendarUnit::Day),
-        drift: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Record,
-        time: Time::Calendar(CalendarUnit::Day),
-        is_late: true,
-        early: Early::OnUpdate,
-        updates: Updates::Retracting,
-        commit: Commit::Tight,
-        small: true,
-        ..PLAIN
-    },
-    Kind {
-        key: Key::Country,
-        time: Time::Calendar(CalendarUnit::Week),
-        early: Early::Every,
-        updates: Updates::Discarding,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        time: Time::Calendar(CalendarUnit::Month),
-        is_late: true,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Transcript,
-        key: Key::Record,
-        time: Time::Count,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::VisitorsByRows,
-        key: Key::Country,
-        time: Time::Count,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Record,
-        time: Time::GlobalRows,
-        updates: Updates::Discarding,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Country,
-        time: Time::GlobalRows,
-        updates: Updates::Retracting,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        time: Time::GlobalEvery,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        time: Time::GlobalEvery,
-        updates: Updates::Retracting,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::VisitorsByRows,
-        key: Key::Record,
-        time: Time::GlobalEvery,
-        updates: Updates::Discarding,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        idle: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Record,
-        is_late: true,
-        idle: true,
-        drift: true,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        is_late: true,
-        early: Early::OnUpdate,
-        updates: Updates::Retracting,
-        idle: true,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        time: Time::Sliding,
-        drift: true,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Transcript,
-        key: Key::Country,
-        is_late: true,
-        early: Early::Every,
-        drift: true,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Sum,
-        key: Key::Country,
-        time: Time::Session,
-        is_late: true,
-        updates: Updates::Retracting,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::VisitorsByRows,
-        key: Key::Record,
-        time: Time::Session,
-        is_late: true,
-        early: Early::OnUpdate,
-        updates: Updates::Discarding,
-        commit: Commit::Tight,
-        ..PLAIN
-    },
-    Kind {
-        function: Function::Pages,
-        key: Key::Country,
-        time: Time::Session,
-        is_late: true,
-        commit: Commit::Tight,
-        small: true,
-        ..PLAIN
-    },
-];
 
 /// The engine of all runs.
 pub(crate) fn engine() -> &'static PluginEngine {

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use crate::clock::BEGIN;
 use crate::faults::{Fault, Odds, Tally};
-use crate::pipelines::{DISORDER, KINDS, Key, Kind, Time};
+use crate::kinds::KINDS;
+use crate::pipelines::{DISORDER, Key, Kind, Time};
 use crate::sim_log::Topics;
 
 /// The names of the topics; the group has the pipeline's.
