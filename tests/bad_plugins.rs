@@ -23,7 +23,7 @@ use millstream::plugin::{
 use millstream::rows::Rows;
 use millstream::state::InstanceFolder;
 use millstream::time::{SystemClock, Timestamp};
-use millstream::worker::Team;
+use millstream::worker::{Rollout, Team};
 
 fn limits() -> Limits {
     defaults::LIMITS.into()
@@ -291,11 +291,12 @@ fn a_record_whose_field_is_of_another_type_is_dead_lettered() {
     write(&log, "in", &[texts[0], r#"{"user_id": 3}"#, texts[1]]);
 
     let stop = Arc::new(AtomicBool::new(false));
+    let rollout = Rollout::fixed(pipeline.clone());
     let team = Team::new(1, Arc::clone(&stop));
     let state = InstanceFolder::claim(&folder.path().join("state"), "p").unwrap();
     let clock = SystemClock::new();
     let found = std::thread::scope(|scope| {
-        let working = scope.spawn(|| team.run(&pipeline, &engine, &log, &clock, &state, None));
+        let working = scope.spawn(|| team.run(&rollout, &engine, &log, &clock, &state, None));
         let found = dead_letters(&log, texts.len());
         stop.store(true, Ordering::Relaxed);
         working.join().unwrap().unwrap();

@@ -16,7 +16,7 @@ use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 use millstream::state::{Committed, InstanceFolder};
 use millstream::time::{Clock, SystemClock, Timestamp};
-use millstream::worker::{Snapshot, Team};
+use millstream::worker::{Rollout, Snapshot, Team};
 use support::{Record, ToWrite, create, kafka, pipeline, read_all, run_to_end, unique, write};
 
 const MINUTE: i64 = 60_000;
@@ -150,8 +150,15 @@ impl<L: Log> Job<L> {
         std::thread::scope(|scope| {
             let running = scope.spawn(|| {
                 let give_up_after = Some(PATIENCE);
-                let (pipeline, engine) = (&self.pipeline, &self.engine);
-                team.run(pipeline, engine, &self.log, clock, &folder, give_up_after)
+                let rollout = Rollout::fixed(self.pipeline.clone());
+                team.run(
+                    &rollout,
+                    &self.engine,
+                    &self.log,
+                    clock,
+                    &folder,
+                    give_up_after,
+                )
             });
             // A test that fails must not leave the workers running.
             let guard = StopsAnyway(&stop);
@@ -502,7 +509,8 @@ fn copies_end<L: Log>(log: &L) {
         let folder = InstanceFolder::claim(state.path(), &pipeline.config().name).unwrap();
         let team = Team::new(2, Arc::new(AtomicBool::new(false))).until_end();
         let clock = SystemClock::new();
-        team.run(&pipeline, &engine, log, &clock, &folder, Some(PATIENCE))
+        let rollout = Rollout::fixed(pipeline);
+        team.run(&rollout, &engine, log, &clock, &folder, Some(PATIENCE))
             .unwrap_or_else(|error| panic!("{error}"));
         assert!(team.has_ended());
     }

@@ -5,6 +5,7 @@
 //! pipelines in one process, with plugins from the [`registry`], and [`server`] is its HTTP API.
 
 pub mod cli;
+pub mod control;
 pub mod decode;
 pub mod fail_point;
 pub mod format;

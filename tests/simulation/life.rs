@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use millstream::pipeline::Pipeline;
-use millstream::worker::{Identity, Progress, Worker};
+use millstream::worker::{Identity, Progress, Rollout, Worker};
 
 use crate::baton::{Crash, End};
 use crate::clock::SimClock;
@@ -53,8 +53,9 @@ impl Life {
             give_up_after: None,
         };
         let progress = Arc::new(Progress::new());
+        let rollout = Rollout::fixed(self.pipeline.clone());
         let worker = Worker::new(
-            self.pipeline,
+            &rollout,
             engine(),
             self.log,
             clock,

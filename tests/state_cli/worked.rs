@@ -93,6 +93,7 @@ pub(crate) fn worked<L: Log>(job: &Job, log: &L) {
             highest: Timestamp(5_000),
             shape: job.shape(),
             state,
+            generation: 0,
         }
         .to_json(),
     };

@@ -20,7 +20,7 @@ use millstream::pipeline::{Pipeline, config};
 use millstream::plugin::PluginEngine;
 use millstream::state::InstanceFolder;
 use millstream::time::{Clock, SystemClock, Timestamp};
-use millstream::worker::{Snapshot, Team, WorkerError};
+use millstream::worker::{Rollout, Snapshot, Team, WorkerError};
 
 /// The folder of the components: as `cargo xtask test` has built them, otherwise built now.
 pub(crate) fn components() -> &'static Path {
@@ -252,10 +252,11 @@ pub(crate) fn run_until<L: Log, C: Clock + Clone + Send + Sync>(
     let state = tempfile::tempdir().unwrap();
     let folder = InstanceFolder::claim(state.path(), &pipeline.config().name).unwrap();
     let team = Team::new(pipeline.config().workers, Arc::clone(&stop));
+    let rollout = Rollout::fixed(pipeline.clone());
     std::thread::scope(|scope| {
         let running = scope.spawn(|| {
             let give_up_after = Some(Duration::from_secs(60));
-            team.run(pipeline, engine, log, &clock, &folder, give_up_after)
+            team.run(&rollout, engine, log, &clock, &folder, give_up_after)
         });
         while !running.is_finished() {
             if is_done(&team.snapshot()) {

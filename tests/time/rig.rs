@@ -9,7 +9,7 @@ use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 use millstream::state::{MemoryStore, StoreError};
 use millstream::time::{SystemClock, Timestamp};
-use millstream::worker::{Identity, Progress, Stores, Worker};
+use millstream::worker::{Identity, Progress, Rollout, Stores, Worker};
 
 use crate::fed_log::{FedLog, MEMBER, record};
 use crate::lines::{Line, lines};
@@ -63,10 +63,11 @@ pub(crate) fn run(scenario: &Scenario, interleaving: Interleaving) -> Result<Vec
         scenario.partitions(),
         interleaving.steps(&scenario.happenings),
     );
+    let rollout = Rollout::fixed((*pipeline).clone());
     while !log.is_over() {
         log.stop.store(false, Ordering::Relaxed);
         let worker = Worker::new(
-            &pipeline,
+            &rollout,
             engine(),
             log.clone(),
             log.clock.clone(),

@@ -12,7 +12,7 @@ use millstream::pipeline::{Pipeline, config};
 use millstream::plugin::PluginEngine;
 use millstream::state::InstanceFolder;
 use millstream::time::{SystemClock, Timestamp};
-use millstream::worker::{Snapshot, Team};
+use millstream::worker::{Rollout, Snapshot, Team};
 use tracing::field::{Field, Visit};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -95,8 +95,9 @@ pub(crate) fn run(
     let team = Team::new(1, Arc::clone(&stop));
     let folder = InstanceFolder::claim(folder, "bench").unwrap();
     let clock = SystemClock::new();
+    let rollout = Rollout::fixed(pipeline.clone());
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| team.run(pipeline, engine, log, &clock, &folder, None));
+        let running = scope.spawn(|| team.run(&rollout, engine, log, &clock, &folder, None));
         watch(&team);
         stop.store(true, Ordering::Relaxed);
         running.join().unwrap().unwrap();

@@ -16,7 +16,7 @@ use crate::pipeline::{Pipeline, config};
 use crate::plugin::PluginEngine;
 use crate::state::InstanceFolder;
 use crate::time::SystemClock;
-use crate::worker::Team;
+use crate::worker::{Rollout, Team};
 
 /// Run a pipeline until it is told to stop, or to its end
 ///
@@ -110,7 +110,8 @@ fn work<L: Log>(
     let topics = config.source.topics.clone();
     let shown = Shown::start(Arc::clone(&team), log.clone(), topics, bars)?;
     let clock = SystemClock::new();
-    let result = team.run(pipeline, engine, &log, &clock, &folder, give_up_after);
+    let rollout = Rollout::fixed(pipeline.clone());
+    let result = team.run(&rollout, engine, &log, &clock, &folder, give_up_after);
     drop(shown);
     let done = team.snapshot();
     tracing::info!(

@@ -8,6 +8,9 @@ pub mod shape;
 pub mod stages;
 pub mod topics;
 
+use std::collections::BTreeMap;
+use std::path::Path;
+
 use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};
 use plan::{Plan, PlanError, Signature};
 
@@ -57,6 +60,7 @@ pub enum PrepareError {
 }
 
 /// A function of a pipeline: its step's settings and the component that was admitted for it.
+#[derive(Clone)]
 pub struct Function {
     config: FunctionConfig,
     plugin: Plugin,
@@ -77,6 +81,16 @@ impl Function {
                 source,
             }
         })?;
+        Self::of(plugin, config, wanted, engine)
+    }
+
+    fn of(
+        plugin: Plugin,
+        config: &FunctionConfig,
+        wanted: Kind,
+        engine: &PluginEngine,
+    ) -> Result<Self, PrepareError> {
+        let step = || config.name.clone();
         if plugin.kind() != wanted {
             return Err(PrepareError::Kind {
                 step: step(),
@@ -97,6 +111,25 @@ impl Function {
                 source: Box::new(source),
             })?;
         Ok(function)
+    }
+
+    /// The same function with another component of its kind.
+    ///
+    /// # Errors
+    /// If the component is not admitted, is of another kind, or does not take the step's configuration.
+    pub fn with_component(
+        &self,
+        component: &[u8],
+        engine: &PluginEngine,
+    ) -> Result<Self, PrepareError> {
+        let label = Path::new("the component deployed");
+        let limits = self.config.limits.into();
+        let plugin = Plugin::from_bytes(engine, label, component, limits);
+        let plugin = plugin.map_err(|source| PrepareError::Admission {
+            step: self.config.name.clone(),
+            source,
+        })?;
+        Self::of(plugin, &self.config, self.plugin.kind(), engine)
     }
 
     /// Starts an instance and lets it go: whether it takes its configuration is known before any row is read.
@@ -186,7 +219,8 @@ impl From<config::Limits> for Limits {
     }
 }
 
-/// A pipeline that can run.
+/// A pipeline that can run. Cheap to clone next to what its components take, which clones share.
+#[derive(Clone)]
 pub struct Pipeline {
     config: PipelineConfig,
     functions: Vec<Function>,
@@ -214,6 +248,39 @@ impl Pipeline {
             };
             functions.push(Function::load(engine, &step.function, kind)?);
         }
+        Self::of(config, functions)
+    }
+
+    /// The same pipeline with another component in the function of this number.
+    ///
+    /// # Errors
+    /// With the first thing that does not fit.
+    pub fn with_component(
+        &self,
+        number: usize,
+        component: &[u8],
+        engine: &PluginEngine,
+    ) -> Result<Self, PrepareError> {
+        let function = self.functions[number].with_component(component, engine)?;
+        self.with_functions(BTreeMap::from([(number, function)]))
+    }
+
+    /// The same pipeline with other functions in the places of these numbers.
+    ///
+    /// # Errors
+    /// If they do not fit the others.
+    pub fn with_functions(
+        &self,
+        replaced: BTreeMap<usize, Function>,
+    ) -> Result<Self, PrepareError> {
+        let mut functions = self.functions.clone();
+        for (number, function) in replaced {
+            functions[number] = function;
+        }
+        Self::of(self.config.clone(), functions)
+    }
+
+    fn of(config: PipelineConfig, functions: Vec<Function>) -> Result<Self, PrepareError> {
         let signatures: Vec<Signature> = functions
             .iter()
             .map(|function| Signature {

@@ -119,9 +119,25 @@ impl Plugin {
             })
     }
 
+    /// The same with a component at hand; `label` says in errors where it comes from.
+    ///
+    /// # Errors
+    /// As [`Plugin::load`].
+    pub fn from_bytes(
+        engine: &PluginEngine,
+        label: &Path,
+        bytes: &[u8],
+        limits: Limits,
+    ) -> Result<Self, AdmissionError> {
+        Self::admit(engine, bytes, limits).map_err(|reason| AdmissionError {
+            file: label.to_owned(),
+            reason,
+        })
+    }
+
     fn admit(engine: &PluginEngine, bytes: &[u8], limits: Limits) -> Result<Self, String> {
         check_header(bytes)?;
-        let digest = hex(&Sha256::digest(bytes));
+        let digest = digest_of(bytes);
         let component = Component::from_binary(&engine.engine, bytes)
             .map_err(|error| format!("not a valid component: {}", error.root_cause()))?;
         let ty = component.component_type();
@@ -204,6 +220,11 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
         ));
     }
     std::fs::read(file).map_err(explain)
+}
+
+/// SHA-256 of a component's file, in hexadecimal.
+pub(crate) fn digest_of(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes))
 }
 
 /// Tells a component from what is often mistaken for one, by its first eight bytes.

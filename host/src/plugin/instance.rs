@@ -430,3 +430,21 @@ impl WindowApplyInstance {
             .checked(incoming::produced(out, windows.len(), &self.produces))
     }
 }
+
+// TEMPORARY-MIGRATE
+impl AggregateInstance {
+    /// temp
+    pub fn migrate(
+        &mut self,
+        _from: u32,
+        partials: &BinaryArray,
+    ) -> Result<BinaryArray, GuestFailure> {
+        Ok(partials.clone())
+    }
+}
+impl super::Plugin {
+    /// temp
+    pub fn migrates_from(&self, _from: u32) -> bool {
+        false
+    }
+}

@@ -14,6 +14,7 @@ mod outgoing;
 mod reference;
 mod sandbox;
 
+pub(crate) use admission::digest_of;
 pub use admission::{AdmissionError, Kind, MAX_FILE_BYTES, Plugin, granted};
 pub use engine::PluginEngine;
 pub use failure::{GuestFailure, GuestFault};

@@ -19,7 +19,7 @@ use crate::pipeline::config::LogPlace;
 use crate::plugin::PluginEngine;
 use crate::state::InstanceFolder;
 use crate::time::SystemClock;
-use crate::worker::{Snapshot, Team, WorkerError};
+use crate::worker::{Rollout, Snapshot, Team, WorkerError};
 
 /// How often the log is asked how far its topics reach.
 const MEASURED: Duration = Duration::from_secs(5);
@@ -147,7 +147,8 @@ impl Run {
             let watched = Arc::clone(&team);
             scope.spawn(move || self.measure(&watched, log, topics, &until_done));
             let clock = SystemClock::new();
-            let result = team.run(pipeline, engine, log, &clock, &folder, None);
+            let rollout = Rollout::fixed(pipeline.clone());
+            let result = team.run(&rollout, engine, log, &clock, &folder, None);
             drop(done);
             Ok(result?)
         })

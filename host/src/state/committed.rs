@@ -93,6 +93,7 @@ mod tests {
             highest: Timestamp(4),
             shape: Shape::default(),
             state: None,
+            generation: 0,
         };
         for committed in [
             Committed::Mark(mark),

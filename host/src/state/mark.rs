@@ -46,6 +46,8 @@ pub struct Mark {
     pub shape: Shape,
     /// Where the state is, for a task that has some.
     pub state: Option<Origin>,
+    /// The generation of the version that committed it: 0 where nothing had been deployed.
+    pub generation: u64,
 }
 
 /// A history of a task's state in the changelog.
@@ -69,6 +71,16 @@ struct Written {
     shape: Shape,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     state: Option<WrittenOrigin>,
+    #[serde(default, skip_serializing_if = "is_zero")]
+    generation: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands over references"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 #[derive(Deserialize, Serialize)]
@@ -96,6 +108,7 @@ impl Mark {
                 lineage: origin.lineage.clone(),
                 base: origin.base.0,
             }),
+            generation: self.generation,
         };
         serde_json::to_string(&written).expect("texts and numbers can be written as JSON")
     }
@@ -132,6 +145,7 @@ impl Mark {
                 lineage: state.lineage,
                 base: Offset(state.base),
             }),
+            generation: written.generation,
         })
     }
 }
@@ -157,14 +171,20 @@ mod tests {
             lineage: lineage(&member),
             base: Offset(base),
         });
-        (any::<[i64; 2]>(), shape(), prop::option::of(origin)).prop_map(|(times, shape, state)| {
-            Mark {
+        let generation = any::<u64>();
+        (
+            any::<[i64; 2]>(),
+            shape(),
+            prop::option::of(origin),
+            generation,
+        )
+            .prop_map(|(times, shape, state, generation)| Mark {
                 watermark: Timestamp(times[0]),
                 highest: Timestamp(times[1]),
                 shape,
                 state,
-            }
-        })
+                generation,
+            })
     }
 
     proptest! {
@@ -184,7 +204,7 @@ mod tests {
             shape.state_version = u32::MAX;
             let state = Some(Origin { lineage: lineage(&text), base: Offset(i64::MAX) });
             let longest = Timestamp(i64::MIN + 1);
-            let json = Mark { watermark: longest, highest: longest, shape, state }.to_json();
+            let json = Mark { watermark: longest, highest: longest, shape, state, generation: u64::MAX }.to_json();
             prop_assert!(json.len() <= 4_096, "{} bytes", json.len());
             prop_assert!(Mark::parse(&json).is_ok());
         }

@@ -25,6 +25,8 @@ pub(super) struct Begin {
     pub(super) highest: Timestamp,
     /// Of its state, where it has had one.
     pub(super) origin: Option<Origin>,
+    /// The version of the function's state that it has, where something was committed.
+    pub(super) state_version: Option<u32>,
     /// Nothing has been committed for it.
     pub(super) is_new: bool,
     /// How many records the log has deleted that had not been read.
@@ -46,6 +48,7 @@ pub(super) fn begin(
         watermark: Timestamp::MIN,
         highest: Timestamp::MIN,
         origin: None,
+        state_version: None,
         is_new,
         lost: 0,
     };
@@ -70,6 +73,7 @@ pub(super) fn begin(
             watermark: mark.watermark,
             highest: mark.highest,
             origin: mark.state,
+            state_version: Some(mark.shape.state_version),
             is_new: false,
             lost: 0,
         },
@@ -91,20 +95,42 @@ pub(super) fn begin(
     Ok(begin)
 }
 
-/// Refuses a pipeline that its state can't follow. Looks at all that the group has committed, whoever owns it.
+/// Whether a version can go on with what the group has committed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Fit {
+    /// It can.
+    Follows,
+    /// A version of this generation has committed, and this process does not have it yet.
+    Waits(u64),
+}
+
+/// Refuses a pipeline that its state can't follow. Looks at all that the group has committed, whoever owns it. `generation` is the
+/// highest one that is in place here; `migrates` says whether the function reads an earlier version of its state.
 ///
 /// # Errors
 /// If the state was made by a pipeline of another shape, or not by this program.
-pub(super) fn same_shape(committed: &[GroupOffset], now: &Shape) -> Result<(), WorkerError> {
+pub(super) fn fits(
+    committed: &[GroupOffset],
+    now: &Shape,
+    generation: u64,
+    migrates: &dyn Fn(u32) -> bool,
+) -> Result<Fit, WorkerError> {
     for offset in committed {
-        if let Committed::Mark(mark) = parse(offset)? {
-            let differences = mark.shape.differences(now);
-            if !differences.is_empty() {
-                return Err(WorkerError::Shape(differences));
-            }
+        let Committed::Mark(mut mark) = parse(offset)? else {
+            continue;
+        };
+        if mark.generation > generation {
+            return Ok(Fit::Waits(mark.generation));
+        }
+        if migrates(mark.shape.state_version) {
+            mark.shape.state_version = now.state_version;
+        }
+        let differences = mark.shape.differences(now);
+        if !differences.is_empty() {
+            return Err(WorkerError::Shape(differences));
         }
     }
-    Ok(())
+    Ok(Fit::Follows)
 }
 
 fn parse(committed: &GroupOffset) -> Result<Committed, WorkerError> {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::WorkerError;
-use super::claim::{self, Begin};
+use super::claim::{self, Begin, Fit};
+use super::gather::Gatherer;
 use super::lane::{Lane, LaneEnd};
 use super::owned::{Changelog, OwnedWindows};
 use super::progress::Status;
@@ -98,7 +99,14 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     fn decide_claims(&mut self, ready: &mut Vec<(TopicPartition, Begin)>) -> Result<(), LaneEnd> {
         // All partitions, whoever owns them: what their state was made with must be what runs now.
         let committed = self.session.committed(&self.topology.partitions())?;
-        claim::same_shape(&committed, &self.topology.shape)?;
+        if let Fit::Waits(generation) = self.fits(&committed)? {
+            // Somebody else is further; this worker will be told.
+            tracing::debug!(
+                generation,
+                "waiting for a version that is in place elsewhere"
+            );
+            return Ok(());
+        }
         let mut bounds = BTreeMap::new();
         let mut undecided = None;
         let mut number = 0;
@@ -227,6 +235,20 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         Ok(Claimed::Restoring(begin, origin, Box::new(restore)))
     }
 
+    /// Whether what the group has committed can be gone on with.
+    fn fits(&self, committed: &[GroupOffset]) -> Result<Fit, LaneEnd> {
+        let generation = self.mills.generation();
+        for mill in self.mills.all() {
+            let function = mill.pipeline().functions().last();
+            let migrates = |from| function.is_some_and(|f| f.plugin().migrates_from(from));
+            match claim::fits(committed, &mill.shape, generation, &migrates)? {
+                Fit::Follows => {}
+                waits @ Fit::Waits(_) => return Ok(waits),
+            }
+        }
+        Ok(Fit::Follows)
+    }
+
     fn bounds(
         &self,
         at: &TopicPartition,
@@ -313,7 +335,9 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let stage = self.stage_of(&at);
         let mut origin = None;
         let mut windows = None;
-        let windowing = self.gatherer.as_ref().map(|gatherer| gatherer.windowing());
+        let mill = self.mills.at(&at);
+        let state_version = begin.state_version.unwrap_or(mill.shape.state_version);
+        let windowing = mill.gatherer.as_ref().map(Gatherer::windowing);
         if let (Some((task, its_origin)), Some(topic), Some(windowing)) =
             (state, &self.topology.changelog, windowing)
         {
@@ -343,6 +367,8 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             windows,
             pieces: Pieces::new(),
             origin,
+            state_version,
+            committed_version: state_version,
             silence: Silence::since(self.around.clock.monotonic()),
             is_over: false,
         };

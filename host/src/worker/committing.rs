@@ -5,19 +5,22 @@ use std::time::Duration;
 
 use super::commit::{CommitState, Next};
 use super::lane::{Lane, LaneEnd};
+use super::mill::Mill;
 use super::owned::OwnedWindows;
-use super::partials::{PARTIALS, Partials};
+use super::partials::{Made, PARTIALS, Partials, Sender};
 use super::progress::add;
 use super::task::Task;
 use crate::fail_point::{FailPoint, reach};
 use crate::log::{Delivery, GroupOffset, Log, LogError, Session, TopicPartition, Written};
+use crate::pipeline::config::{Early, Output};
 use crate::state::{Change, Position, Slice, Stage, Store};
-use crate::time::Clock;
+use crate::time::{Clock, Timestamp};
 
 impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     /// Whether there is something to commit: an idle pipeline commits nothing.
     pub(super) fn has_uncommitted(&self) -> bool {
-        self.has_work() || self.partials.as_ref().is_some_and(Partials::says_again)
+        let says_again = |mill: &Mill| mill.partials.as_ref().is_some_and(Partials::says_again);
+        self.has_work() || self.mills.all().any(says_again)
     }
 
     /// Whether anything of what has been read is not committed.
@@ -43,11 +46,16 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
 
     /// Whether early results are to be shown that have waited for their time.
     fn has_early(&self, now: Duration) -> bool {
-        let early = self
-            .gatherer
-            .as_ref()
-            .and_then(|gatherer| gatherer.windowing().early);
+        let early = self.early_results();
         early.is_some_and(|early| self.early.is_due(early, now))
+    }
+
+    /// When the pipeline shows early results, if it does.
+    pub(super) fn early_results(&self) -> Option<Early> {
+        match &self.around.pipeline.config().output {
+            Output::Windows(step) => step.early,
+            Output::Rows { .. } => None,
+        }
     }
 
     /// Commits what is staged and at hand; nothing if nothing has happened. Returns whether all is well: if not, everything
@@ -61,6 +69,10 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         }
         if self.holds_pieces() {
             return Ok(true);
+        }
+        if self.fails_trial() {
+            self.roll_back()?;
+            return Ok(false);
         }
         let begun = self.around.clock.monotonic();
         let offsets = self.stage()?;
@@ -111,44 +123,48 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         self.publish_early()?;
         let now = self.around.clock.now();
         let mut offsets = Vec::new();
-        let (contents, outbox) = (&mut self.contents, &mut self.outbox);
-        let mut dirty = contents
-            .as_mut()
-            .map(|contents| contents.take_dirty())
-            .unwrap_or_default();
-        for task in self.tasks.values_mut() {
-            let mut changed = task.has_moved();
-            if let (Some(windows), Some(contents)) = (&mut task.windows, contents.as_mut()) {
-                let dirty = dirty.remove(&windows.owner()).unwrap_or_default();
-                let staged = windows.stage(&dirty, contents, &*self.store, outbox, now);
-                changed |= staged.map_err(|error| self.around.failure(error, None))?;
+        let outbox = &mut self.outbox;
+        for (mill, whose) in self.mills.each() {
+            let mut dirty = match &mut mill.contents {
+                Some(contents) => contents.take_dirty(),
+                None => BTreeMap::new(),
+            };
+            for task in self.tasks.values_mut().filter(|task| whose.has(&task.at)) {
+                let mut changed = task.has_moved();
+                if let (Some(windows), Some(contents)) = (&mut task.windows, &mut mill.contents) {
+                    let dirty = dirty.remove(&windows.owner()).unwrap_or_default();
+                    let staged = windows.stage(&dirty, contents, &*self.store, outbox, now);
+                    changed |= staged.map_err(|error| self.around.failure(error, None))?;
+                }
+                if changed {
+                    offsets.push(task.offset(&mill.shape, mill.running.version.generation));
+                }
             }
-            if changed {
-                offsets.push(task.offset(&self.topology.shape));
+            if let (Some(partials), Some(contents)) = (&mut mill.partials, &mut mill.contents) {
+                let dirty = dirty.remove(&PARTIALS).unwrap_or_default();
+                let is_ours = |task: &&Task| task.stage == Stage::Source && whose.has(&task.at);
+                let sources = self.tasks.values().filter(is_ours);
+                let watermarks = sources
+                    .clone()
+                    .map(|task| (&task.at, task.watermark.at(), task.is_over));
+                let sender = Sender {
+                    // No two workers have the same partition, so its number tells their pieces apart.
+                    number: sources.map(|task| task.source).min().unwrap_or_default(),
+                    made: Made {
+                        generation: mill.running.version.generation,
+                        state_version: mill.shape.state_version,
+                    },
+                };
+                let staged = partials.stage(&dirty, sender, watermarks, contents, outbox, now);
+                staged.map_err(|error| self.around.failure(error, None))?;
             }
-        }
-        if let (Some(partials), Some(contents)) = (&mut self.partials, contents.as_mut()) {
-            let dirty = dirty.remove(&PARTIALS).unwrap_or_default();
-            let sources = self
-                .tasks
-                .values()
-                .filter(|task| task.stage == Stage::Source);
-            let watermarks = sources
-                .clone()
-                .map(|task| (&task.at, task.watermark.at(), task.is_over));
-            // No two workers have the same partition, so its number tells their pieces apart.
-            let sender = sources.map(|task| task.source).min().unwrap_or_default();
-            let staged = partials.stage(&dirty, sender, watermarks, contents, outbox, now);
-            staged.map_err(|error| self.around.failure(error, None))?;
         }
         if offsets.is_empty() {
             // The log refuses a former owner by the offsets that it commits, so there is always one.
-            offsets.extend(
-                self.tasks
-                    .values()
-                    .next()
-                    .map(|task| task.offset(&self.topology.shape)),
-            );
+            offsets.extend(self.tasks.values().next().map(|task| {
+                let mill = self.mills.at(&task.at);
+                task.offset(&mill.shape, mill.generation())
+            }));
         }
         Ok(offsets)
     }
@@ -223,16 +239,23 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             .progress
             .committed(&std::mem::take(&mut self.counts));
         self.show_watermarks();
-        let lowest = self.lowest_read();
-        let Some(contents) = &mut self.contents else {
-            return Ok(());
-        };
-        if let Some(partials) = &mut self.partials {
-            let closed = partials.close(lowest, contents);
-            closed.map_err(|error| self.around.failure(error, None))?;
+        let mut cooled = Vec::new();
+        for (mill, whose) in self.mills.each() {
+            let tally = std::mem::take(&mut mill.tally);
+            self.around.rollout.count(mill.generation(), tally);
+            let Some(contents) = &mut mill.contents else {
+                continue;
+            };
+            if let Some(partials) = &mut mill.partials {
+                let is_ours = |task: &&Task| task.stage == Stage::Source && whose.has(&task.at);
+                let sources = self.tasks.values().filter(is_ours);
+                let lowest = sources.map(|task| task.watermark.at()).min();
+                let closed = partials.close(lowest.unwrap_or(Timestamp::MIN), contents);
+                closed.map_err(|error| self.around.failure(error, None))?;
+            }
+            let away = contents.put_away();
+            cooled.extend(away.map_err(|error| self.around.failure(error, None))?);
         }
-        let cooled = contents.put_away();
-        let cooled = cooled.map_err(|error| self.around.failure(error, None))?;
         self.cool(cooled);
         Ok(())
     }

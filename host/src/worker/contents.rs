@@ -56,6 +56,8 @@ pub(super) struct Contents {
     round: u64,
     /// Bytes of guest memory in use when accumulators were last put away.
     put_away_at: usize,
+    /// What the store has is of this earlier version of the function's state.
+    reads_version: Option<u32>,
     running: Running,
 }
 
@@ -99,6 +101,7 @@ impl Contents {
             dirty: Vec::new(),
             round: 0,
             put_away_at: 0,
+            reads_version: None,
             running,
         })
     }
@@ -278,15 +281,58 @@ impl Contents {
         parts: &[&[u8]],
         layout: Layout,
     ) -> Result<(), StepError> {
+        let migrated = match self.reads_version {
+            Some(from) => Some(self.migrated(from, parts)?),
+            None => None,
+        };
         if let Running::Aggregate(instance) = &mut self.running {
             let slots = vec![slot; parts.len()];
-            merge(instance, &slots, parts).map_err(StepError::of(self.function))?;
+            let merged = match &migrated {
+                Some(parts) => {
+                    let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
+                    merge(instance, &slots, &parts)
+                }
+                None => merge(instance, &slots, parts),
+            };
+            merged.map_err(StepError::of(self.function))?;
             let held = &mut self.held[slot.index()];
             held.is_filled |= !parts.is_empty();
             held.was_brought_back = !parts.is_empty();
             held.stored = Stored::Known(layout);
         }
         Ok(())
+    }
+
+    /// Says of which version of the function's state what the store has is, if it is not the function's own.
+    pub(super) fn read_version(&mut self, version: Option<u32>) {
+        self.reads_version = version;
+    }
+
+    /// Partials of another version of the function's state, as those of its own.
+    ///
+    /// # Errors
+    /// If the function failed or can't read one.
+    pub(super) fn migrated(
+        &mut self,
+        from: u32,
+        partials: &[&[u8]],
+    ) -> Result<Vec<Vec<u8>>, StepError> {
+        let Running::Aggregate(instance) = &mut self.running else {
+            let what = "the rows of a window-apply have no version to be carried over from";
+            return Err(WorkerError::Bug(what.to_owned()).into());
+        };
+        let mut migrated = Vec::with_capacity(partials.len());
+        for some in partials.chunks(AT_ONCE) {
+            let values = BinaryArray::from_iter_values(some);
+            let values = instance.migrate(from, &values);
+            let values = values.map_err(StepError::of(self.function))?;
+            migrated.extend(
+                values
+                    .iter()
+                    .map(|bytes| bytes.unwrap_or_default().to_vec()),
+            );
+        }
+        Ok(migrated)
     }
 
     /// Merges what the store has into slots that are about to be finished.

@@ -97,6 +97,7 @@ mod tests {
             highest: Timestamp::MIN,
             shape: Shape::default(),
             state: None,
+            generation: 0,
         };
         GroupOffset {
             at: at(topic, partition),

@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use super::committing::micros;
 use super::lane::{Lane, LaneEnd};
+use super::mill::Mill;
 use super::pieces::Due;
 use super::scene::{Results, Scene};
 use super::steps::StepError;
 use super::windowing::Kind;
-use crate::log::{Log, Offset, TopicPartition};
+use crate::log::{Log, Offset, Outbox, TopicPartition};
 use crate::pipeline::plan::OutputPlan;
 use crate::state::Store;
 use crate::time::{Clock, Timestamp};
@@ -29,9 +30,11 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     /// the next turn: nothing that comes meanwhile can get into a window that is due. Returns whether all is well: if not,
     /// everything was thrown away.
     pub(super) fn fire(&mut self, at: &TopicPartition) -> Result<bool, LaneEnd> {
-        let OutputPlan::Windows { key, fields, .. } = &self.around.pipeline.plan().output else {
+        if self.is_to_migrate(at) {
+            // Its windows can't be read before.
+            self.unfired = true;
             return Ok(true);
-        };
+        }
         let begun = self.around.clock.monotonic();
         for slice in 0.. {
             let took = self.around.clock.monotonic().saturating_sub(begun);
@@ -41,25 +44,14 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 self.unfired = true;
                 return Ok(true);
             }
-            let task = self.tasks.get_mut(at);
-            let (Some(task), Some(contents)) = (task, &mut self.contents) else {
+            let Some(task) = self.tasks.get_mut(at) else {
                 return Ok(true);
-            };
-            let Some(windows) = &mut task.windows else {
-                return Ok(true);
-            };
-            let results = Results {
-                writing: &self.writing,
-                key: key.map(|(_, ty)| ty),
-                fields,
-                now: self.around.clock.now(),
             };
             let next = task.next;
-            let mut scene = Scene {
-                contents,
-                store: &*self.store,
-                results,
-                outbox: &mut self.outbox,
+            let now = self.around.clock.now();
+            let scene = scene(self.mills.of(at), &*self.store, &mut self.outbox, now);
+            let (Some(windows), Some(mut scene)) = (&mut task.windows, scene) else {
+                return Ok(true);
             };
             let fired = windows.fire(&mut scene).map_err(|error| {
                 let before = Offset(next.0 - 1);
@@ -103,26 +95,13 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         at: &TopicPartition,
         full: Vec<(Window, Key, Timestamp)>,
     ) -> Result<(), LaneEnd> {
-        let OutputPlan::Windows { key, fields, .. } = &self.around.pipeline.plan().output else {
+        let Some(task) = self.tasks.get_mut(at).filter(|_| !full.is_empty()) else {
             return Ok(());
         };
-        let (Some(task), Some(contents)) = (self.tasks.get_mut(at), &mut self.contents) else {
+        let now = self.around.clock.now();
+        let scene = scene(self.mills.of(at), &*self.store, &mut self.outbox, now);
+        let (Some(windows), Some(mut scene)) = (&mut task.windows, scene) else {
             return Ok(());
-        };
-        let Some(windows) = task.windows.as_mut().filter(|_| !full.is_empty()) else {
-            return Ok(());
-        };
-        let results = Results {
-            writing: &self.writing,
-            key: key.map(|(_, ty)| ty),
-            fields,
-            now: self.around.clock.now(),
-        };
-        let mut scene = Scene {
-            contents,
-            store: &*self.store,
-            results,
-            outbox: &mut self.outbox,
         };
         // One after the other: a key may have filled several.
         let mut fire = |(window, key, time): (Window, Key, Timestamp)| {
@@ -153,23 +132,16 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     /// Publishes windows as they are now, if it is time for early results. Called when a commit is being staged, before changes of
     /// state are.
     pub(super) fn publish_early(&mut self) -> Result<(), LaneEnd> {
-        let OutputPlan::Windows { key, fields, .. } = &self.around.pipeline.plan().output else {
+        let Some(early) = self.early_results() else {
             return Ok(());
         };
-        let Some(gatherer) = &self.gatherer else {
-            return Ok(());
-        };
-        let Some(early) = gatherer.windowing().early else {
-            return Ok(());
-        };
-        let Some(contents) = &mut self.contents else {
-            return Ok(());
-        };
-        for slot in contents.dirty() {
-            if let Some((owner, pane, key)) = contents.slots().of(slot)
-                && !pane.is_pending()
-            {
-                self.early.note(owner, pane.span, key);
+        for contents in self.mills.all().filter_map(|mill| mill.contents.as_ref()) {
+            for slot in contents.dirty() {
+                if let Some((owner, pane, key)) = contents.slots().of(slot)
+                    && !pane.is_pending()
+                {
+                    self.early.note(owner, pane.span, key);
+                }
             }
         }
         let now = self.around.clock.monotonic();
@@ -177,20 +149,11 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             true => self.early.take(now),
             false => BTreeSet::new(),
         };
-        let results = Results {
-            writing: &self.writing,
-            key: key.map(|(_, ty)| ty),
-            fields,
-            now: self.around.clock.now(),
-        };
-        let mut scene = Scene {
-            contents,
-            store: &*self.store,
-            results,
-            outbox: &mut self.outbox,
-        };
+        let now = self.around.clock.now();
         for task in self.tasks.values_mut() {
-            let Some(windows) = &mut task.windows else {
+            let mill = self.mills.of(&task.at);
+            let scene = scene(mill, &*self.store, &mut self.outbox, now);
+            let (Some(windows), Some(mut scene)) = (&mut task.windows, scene) else {
                 continue;
             };
             let owner = windows.owner();
@@ -203,4 +166,28 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         }
         Ok(())
     }
+}
+
+/// What windows of a version's work with; `None` where it has no window step.
+fn scene<'a, S>(
+    mill: &'a mut Mill,
+    store: &'a S,
+    outbox: &'a mut Outbox,
+    now: Timestamp,
+) -> Option<Scene<'a, S>> {
+    let OutputPlan::Windows { key, fields, .. } = &mill.running.version.pipeline.plan().output
+    else {
+        return None;
+    };
+    Some(Scene {
+        contents: mill.contents.as_mut()?,
+        store,
+        results: Results {
+            writing: &mill.writing,
+            key: key.map(|(_, ty)| ty),
+            fields,
+            now,
+        },
+        outbox,
+    })
 }

@@ -12,27 +12,25 @@ use std::time::Duration;
 use super::WorkerError;
 use super::board::Board;
 use super::claiming::Claim;
-use super::contents::Contents;
 use super::early::Early;
 use super::ending::Ends;
-use super::gather::Gatherer;
+use super::mill::Mills;
 use super::pacing::Pacing;
-use super::partials::{PARTIALS, Partials};
+use super::partials::PARTIALS;
 use super::progress::{Counts, Progress, Reach, Status, add};
 use super::quarantine::Quarantine;
-use super::rolling_back::functions;
-use super::steps::{RowSteps, StepError};
+use super::rollout::Rollout;
+use super::steps::StepError;
 use super::task::Task;
 use super::topology::Topology;
-use super::write::Writing;
-use crate::decode::{Decoded, Decoder};
+use crate::decode::Decoded;
 use crate::log::{
     Fetched, Log, LogError, Membership, Offset, Outbox, Polled, Session, TopicPartition,
 };
 use crate::pipeline::Pipeline;
 use crate::plugin::PluginEngine;
 use crate::state::{Stage, Stages, Store, StoreError};
-use crate::time::{Clock, Timestamp};
+use crate::time::Clock;
 use crate::window::{Key, Owner, Pane};
 
 /// How often in a row functions may fail where there is no row to blame.
@@ -76,7 +74,10 @@ impl From<StoreError> for LaneEnd {
 
 /// What a lane works with and does not own.
 pub(super) struct Around<'a, L: Log, C: Clock> {
+    /// As it was when the worker joined. Deploys change its components and what hangs on these, which are in the lane's
+    /// `mills`; its configuration stays.
     pub(super) pipeline: &'a Pipeline,
+    pub(super) rollout: &'a Rollout,
     pub(super) engine: &'a PluginEngine,
     pub(super) log: &'a L,
     pub(super) clock: &'a C,
@@ -94,12 +95,10 @@ pub(super) struct Lane<'a, L: Log, C: Clock, S: Store> {
     pub(super) session: L::Session,
     pub(super) store: &'a mut S,
     pub(super) topology: Topology,
-    pub(super) writing: Writing,
-    pub(super) decoder: Decoder,
-    pub(super) steps: RowSteps,
-    pub(super) gatherer: Option<Gatherer>,
-    pub(super) contents: Option<Contents>,
-    pub(super) partials: Option<Partials>,
+    /// The functions, in the versions that are in place.
+    pub(super) mills: Mills,
+    /// A version has failed its trial: since when the worker waits for another target, and the number of the one it has.
+    pub(super) condemned: Option<(Duration, u64)>,
     /// Tasks that run, by the partition that they read.
     pub(super) tasks: BTreeMap<TopicPartition, Task>,
     /// Tasks that are being taken over.
@@ -140,29 +139,14 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             topics: topology.topics(config),
             delivery: config.commit.delivery,
         })?;
-        let decoder = around.pipeline.decoder().map_err(|error| {
-            WorkerError::Bug(format!("a decoder that had been made before: {error}"))
-        })?;
-        let (steps, contents) = functions(around.pipeline, around.engine)?;
-        let gatherer = Gatherer::of(around.pipeline);
-        let windowing = gatherer.as_ref().map(|gatherer| gatherer.windowing());
-        let partials = topology.repartition.as_ref().zip(windowing);
-        let partials = partials.map(|(to, windowing)| {
-            let windowing = Arc::clone(windowing);
-            Partials::new(to.topic.clone(), to.partitions, to.most, windowing)
-        });
         around.progress.set_status(Status::Waiting);
         around.progress.set_reach(Reach::default());
         Ok(Self {
-            writing: Writing::new(around.pipeline, around.log)?,
+            mills: Mills::start(around, &topology)?,
+            condemned: None,
             session,
             store,
             topology,
-            decoder,
-            steps,
-            gatherer,
-            contents,
-            partials,
             tasks: BTreeMap::new(),
             claims: Vec::new(),
             undecided_since: None,
@@ -209,6 +193,13 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         let LaneEnd::Failed(error) = end else {
             return Ok(());
         };
+        if let WorkerError::Plugin {
+            at, step, source, ..
+        } = &error
+            && self.condemn_step(at, step, source)
+        {
+            return self.roll_back();
+        }
         if self.failures >= MOST_FAILURES {
             return Err(LaneEnd::Failed(error));
         }
@@ -224,7 +215,14 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
     /// # Errors
     /// See [`LaneEnd`].
     pub(super) fn step(&mut self) -> Result<(), LaneEnd> {
+        if self.waits() {
+            return Ok(());
+        }
+        self.follow()?;
         self.advance_claims()?;
+        if !self.migrate()? {
+            return Ok(());
+        }
         self.fire_again()?;
         match self.poll()? {
             Polled::Records => self.process()?,
@@ -293,16 +291,6 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             read,
             fires,
         });
-    }
-
-    /// The lowest watermark of the source partitions that are this worker's.
-    pub(super) fn lowest_read(&self) -> Timestamp {
-        let sources = self
-            .tasks
-            .values()
-            .filter(|task| task.stage == Stage::Source);
-        let lowest = sources.map(|task| task.watermark.at()).min();
-        lowest.unwrap_or(Timestamp::MIN)
     }
 
     /// Takes note of contents that were put away.

@@ -18,6 +18,8 @@
 //!   `overlap`: what sliding windows have in common; `scene`: what all of these work with.
 //! - `partials`: the first of two stages, which sends on what it accumulates.
 //! - `pacing`, with `closing` and `ending`: silent partitions, partitions that are far ahead, and runs that have an end.
+//! - `rollout`, with `trial` (decisions): which versions of the functions are to run; `mill`: a version at work; `following`: how a lane
+//!   goes over to another, and `migrating`: how state does.
 //! - `write`: results, dead letters and late rows as records.
 //! - `committing`, with `commit` (the protocol): one transaction for all of it, and the store after it.
 //! - [`Progress`]: what is counted on the way; [`Team`]: the workers of one process; `board`: what these tell each other.
@@ -40,10 +42,13 @@ mod ending;
 mod entries;
 mod error;
 mod firing;
+mod following;
 mod gather;
 mod judging;
 mod lane;
 mod layout;
+mod migrating;
+mod mill;
 mod overlap;
 mod owned;
 mod pacing;
@@ -58,6 +63,7 @@ mod quarantine;
 mod restore;
 mod results;
 mod rolling_back;
+mod rollout;
 mod run;
 mod scene;
 mod sessions;
@@ -67,11 +73,15 @@ mod task;
 mod team;
 mod timeline;
 mod topology;
+mod trial;
 mod windowing;
 mod write;
 
 pub use error::WorkerError;
 pub use progress::{Progress, Snapshot, Status};
+pub use rollout::{Report, Rollout, Running, Target, Trial, Version};
 pub use run::{Identity, Stores, Worker};
 pub use stores::WorkerFolder;
 pub use team::Team;
+pub use trial::{Tally, TrialLimits};
+pub use windowing::keeps_results;

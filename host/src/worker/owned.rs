@@ -152,17 +152,26 @@ impl OwnedWindows {
                 }
             }
         } else {
-            self.cool_stored(store, all_parts())?;
+            for (pane, key) in self.stored_panes(store, all_parts())? {
+                self.cold.insert(pane, &key);
+            }
         }
-        self.cool_stored(store, all_pending_parts())
+        for (pane, key) in self.stored_panes(store, all_pending_parts())? {
+            self.cold.insert(pane, &key);
+        }
+        Ok(())
     }
 
-    /// Marks the panes cold of which the store has something. Looks at one record of each.
-    fn cool_stored<S: Store>(
-        &mut self,
+    /// The panes of which the store has something, each with its first key. Looks at one record of each.
+    ///
+    /// # Errors
+    /// If the store can't be read.
+    pub(super) fn stored_panes<S: Store>(
+        &self,
         store: &S,
         (mut from, to): (Vec<u8>, Vec<u8>),
-    ) -> Result<(), WorkerError> {
+    ) -> Result<Vec<(Pane, Vec<u8>)>, WorkerError> {
+        let mut panes = Vec::new();
         loop {
             let mut found = None;
             store.scan(self.task, &from, &to, &mut |key, _| {
@@ -170,9 +179,9 @@ impl OwnedWindows {
                 ControlFlow::Break(())
             })?;
             match found {
-                None => return Ok(()),
+                None => return Ok(panes),
                 Some(Ok(StateKey::Part { pane, key, .. })) => {
-                    self.cold.insert(pane, &key);
+                    panes.push((pane, key));
                     from = parts_after_pane(pane);
                 }
                 Some(Ok(_)) => {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::closing::closing_time;
 use super::ending::Ends;
 use super::lane::{Lane, LaneEnd};
+use super::partials::Partials;
 use super::task::Task;
 use crate::log::{Fetched, Log, LogError, Offset, Reader, Session, TopicPartition};
 use crate::pipeline::config::SourceConfig;
@@ -344,12 +345,13 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         };
         let is_old =
             |at: Option<Duration>, span| at.is_none_or(|at| now.saturating_sub(at) >= span);
-        if let Some(partials) = &mut self.partials
-            && self.tasks.values().any(|task| task.is_over)
-            && is_old(self.pacing.said, SAY_AGAIN)
-        {
+        if self.tasks.values().any(|task| task.is_over) && is_old(self.pacing.said, SAY_AGAIN) {
             self.pacing.said = Some(now);
-            partials.say_again();
+            let partials = self
+                .mills
+                .each()
+                .filter_map(|(mill, _)| mill.partials.as_mut());
+            partials.for_each(Partials::say_again);
         }
         if !self.around.board.are_done() || !is_old(self.pacing.asked, ASK_AGAIN) {
             return Ok(());

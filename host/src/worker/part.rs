@@ -1,17 +1,16 @@
 //! Some records of one partition on their way through the stages: one call a stage.
 
 use super::WorkerError;
-use super::contents::Contents;
-use super::gather::{Destination, Gathered, Gatherer};
+use super::gather::{Destination, Gathered};
 use super::judging::{judge, tell_unread};
-use super::partials::{PARTIALS, Partials};
+use super::mill::Mill;
+use super::partials::{Made, PARTIALS};
 use super::progress::Counts;
-use super::steps::{Flow, Rejected, RowSteps, StepError};
+use super::steps::{Flow, Rejected, StepError};
 use super::task::Task;
-use super::write::{Writing, key_text};
-use crate::decode::{Decoded, Decoder};
+use super::write::key_text;
+use crate::decode::Decoded;
 use crate::log::{Outbox, RecordBatch};
-use crate::pipeline::Pipeline;
 use crate::pipeline::config::OnError;
 use crate::pipeline::plan::OutputPlan;
 use crate::rows::{FieldType, RowJson};
@@ -21,14 +20,9 @@ use crate::window::{Horizon, Key, Pane, Window};
 
 /// Some records and what they go through.
 pub(super) struct Part<'a> {
-    pub(super) pipeline: &'a Pipeline,
-    pub(super) writing: &'a Writing,
+    /// The version that has the partition.
+    pub(super) mill: &'a mut Mill,
     pub(super) batch: &'a RecordBatch,
-    pub(super) steps: &'a mut RowSteps,
-    pub(super) gatherer: Option<&'a mut Gatherer>,
-    pub(super) contents: Option<&'a mut Contents>,
-    pub(super) partials: Option<&'a mut Partials>,
-    pub(super) decoder: &'a mut Decoder,
     pub(super) decoded: &'a mut Decoded,
     pub(super) outbox: &'a mut Outbox,
     /// How far in the future records may lie, if that is limited.
@@ -56,7 +50,8 @@ impl Part<'_> {
     ) -> Result<Outcome, StepError> {
         let batch = self.batch;
         let decoded = &mut *self.decoded;
-        self.decoder.decode(batch, start..end, decoded);
+        let mill = &mut *self.mill;
+        mill.decoder.decode(batch, start..end, decoded);
         let mut rejected: Vec<Rejected> = decoded
             .failures
             .drain(..)
@@ -75,14 +70,14 @@ impl Part<'_> {
             times: std::mem::take(&mut decoded.event_times),
             watermarks,
         };
-        let stepped = self.steps.run(flow, &mut rejected)?;
+        let stepped = mill.steps.run(flow, &mut rejected)?;
 
         let mut gathered = Gathered::default();
         let mut results = 0;
-        match (&mut self.gatherer, &mut self.contents) {
+        match (&mut mill.gatherer, &mut mill.contents) {
             (Some(gatherer), Some(contents)) => {
                 let at = &task.at;
-                let to = match (&mut task.windows, &mut self.partials) {
+                let to = match (&mut task.windows, &mut mill.partials) {
                     (Some(windows), _) => Destination {
                         owner: windows.owner(),
                         source: task.source,
@@ -106,7 +101,7 @@ impl Part<'_> {
                 };
                 gathered = gatherer.gather(&stepped.flow, to, contents, &mut rejected)?;
                 for row in gathered.held.drain(..) {
-                    match (&mut task.windows, &mut self.partials) {
+                    match (&mut task.windows, &mut mill.partials) {
                         (Some(windows), _) => windows.held.add(task.source, row),
                         (None, Some(partials)) => partials.hold(task.source, row),
                         (None, None) => {}
@@ -128,13 +123,12 @@ impl Part<'_> {
             ..Counts::default()
         };
         for bad in &rejected {
-            let (pipeline, writing) = (self.pipeline, self.writing);
-            set_aside(bad, pipeline, writing, batch, self.outbox, &mut counts)?;
+            set_aside(bad, self.mill, batch, self.outbox, &mut counts)?;
         }
         for row in &gathered.late {
             let record = row.record as usize;
-            self.writing
-                .late(self.outbox, batch, record, row.window, row.watermark);
+            let writing = &self.mill.writing;
+            writing.late(self.outbox, batch, record, row.window, row.watermark);
         }
         Ok(Outcome {
             counts,
@@ -142,7 +136,8 @@ impl Part<'_> {
         })
     }
 
-    /// Merges the records `start..end` of the repartition topic into the windows of a final task.
+    /// Merges the records `start..end` of the repartition topic into the windows of a final task; `None` if one is of a version
+    /// that this worker does not have yet.
     ///
     /// # Errors
     /// If the function failed, or a record is not what the first stage writes.
@@ -151,15 +146,33 @@ impl Part<'_> {
         task: &mut Task,
         start: usize,
         end: usize,
-    ) -> Result<Outcome, StepError> {
-        let (Some(windows), Some(contents)) = (&mut task.windows, &mut self.contents) else {
+    ) -> Result<Option<Outcome>, StepError> {
+        let (Some(windows), Some(contents)) = (&mut task.windows, &mut self.mill.contents) else {
             let what = format!("partials for {}, which has no windows", task.at);
             return Err(WorkerError::Bug(what).into());
         };
+        let is_ahead = |made: &Made| {
+            let is_another = made.state_version != self.mill.shape.state_version;
+            is_another && made.generation > self.mill.running.version.generation
+        };
+        let made = |row| self.batch.key(row).and_then(Made::from_key);
+        if (start..end).filter_map(made).any(|made| is_ahead(&made)) {
+            return Ok(None);
+        }
         let mut partials: Vec<(Pane, &[u8], &[u8])> = Vec::new();
         let mut whole: Vec<(Pane, &[u8], Vec<u8>)> = Vec::new();
         let mut told = Vec::new();
         for row in start..end {
+            // Of an earlier version of the function's state, if it is.
+            let from = made(row).map(|made| made.state_version);
+            let from = from.filter(|version| *version != self.mill.shape.state_version);
+            let mut migrated = |pane, key, bytes: &[u8]| -> Result<_, StepError> {
+                let bytes = match from {
+                    Some(from) => contents.migrated(from, &[bytes])?.concat(),
+                    None => bytes.to_vec(),
+                };
+                Ok((pane, key, bytes))
+            };
             let offset = self.batch.offset(row);
             let damaged = |error| WorkerError::Committed {
                 at: task.at.clone(),
@@ -172,7 +185,10 @@ impl Part<'_> {
                 match entry.map_err(damaged)? {
                     Exchanged::Part {
                         pane, key, bytes, ..
-                    } => partials.push((pane, key, bytes)),
+                    } if from.is_none() => partials.push((pane, key, bytes)),
+                    Exchanged::Part {
+                        pane, key, bytes, ..
+                    } => whole.push(migrated(pane, key, bytes)?),
                     Exchanged::Piece {
                         pane,
                         key,
@@ -180,7 +196,9 @@ impl Part<'_> {
                         piece,
                     } => {
                         let bytes = task.pieces.add(pane, key, source, piece);
-                        whole.extend(bytes.map_err(damaged)?.map(|bytes| (pane, key, bytes)));
+                        if let Some(bytes) = bytes.map_err(damaged)? {
+                            whole.push(migrated(pane, key, &bytes)?);
+                        }
                     }
                     Exchanged::Held(source, row) => windows.held.add(source, row),
                     Exchanged::Watermark(at, to) => told.push((at, Some(to))),
@@ -207,13 +225,13 @@ impl Part<'_> {
                 "partials came for windows that have fired: partitions were added to the source, or its offsets set back by hand"
             );
         }
-        Ok(Outcome {
+        Ok(Some(Outcome {
             counts: Counts {
                 late_partials: refused,
                 ..Counts::default()
             },
             full: Vec::new(),
-        })
+        }))
     }
 
     /// Stages the rows of a pipeline without windows. Returns how many.
@@ -225,12 +243,16 @@ impl Part<'_> {
             let mut key_of = |column: Option<usize>, ty: FieldType| {
                 column.map(|at| key_text(&flow.rows.columns[at], ty, row, &mut key_buffer))
             };
-            let outcome = match &self.pipeline.plan().output {
+            let outcome = match &self.mill.pipeline().plan().output {
                 OutputPlan::Records { key } => {
-                    let ty = key.map_or(FieldType::Text, |at| self.pipeline.plan().decoded[at].ty);
+                    let ty = key.map_or(FieldType::Text, |at| {
+                        self.mill.pipeline().plan().decoded[at].ty
+                    });
                     let found = key_of(*key, ty);
                     let key = output_key(self.batch, found, &key_buffer, record);
-                    self.writing.record(self.outbox, self.batch, record, key)
+                    self.mill
+                        .writing
+                        .record(self.outbox, self.batch, record, key)
                 }
                 OutputPlan::Rows { fields, key } => {
                     let found = key_of(*key, key.map_or(FieldType::Text, |at| fields[at].ty));
@@ -240,7 +262,9 @@ impl Part<'_> {
                         rows: &flow.rows,
                         row,
                     };
-                    self.writing.row(self.outbox, json, flow.times[row], key)
+                    self.mill
+                        .writing
+                        .row(self.outbox, json, flow.times[row], key)
                 }
                 OutputPlan::Windows { .. } => Ok(()),
             };
@@ -263,17 +287,17 @@ impl Part<'_> {
 /// If the step says that the pipeline ends with it.
 pub(super) fn set_aside(
     bad: &Rejected,
-    pipeline: &Pipeline,
-    writing: &Writing,
+    mill: &Mill,
     batch: &RecordBatch,
     outbox: &mut Outbox,
     counts: &mut Counts,
 ) -> Result<(), WorkerError> {
-    let function = bad.function.map(|at| pipeline.functions()[at].config());
+    let functions = mill.pipeline().functions();
+    let function = bad.function.map(|at| functions[at].config());
     // What can't be decoded has not come to any step.
     match function.map_or(OnError::DeadLetter, |function| function.on_error) {
         OnError::DeadLetter => {
-            writing.dead_letter(outbox, batch, bad);
+            mill.writing.dead_letter(outbox, batch, bad);
             counts.dead_letters += 1;
         }
         OnError::Skip => counts.skipped += 1,

@@ -21,6 +21,41 @@ use super::windowing::Windowing;
 /// The number by which its slots are known among those of the worker's tasks, whose numbers are those of partitions.
 pub(super) const PARTIALS: Owner = Owner(u32::MAX);
 
+/// By which version partials were made: the key of their records. Those of earlier builds have none.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct Made {
+    /// The generation of the version.
+    pub(super) generation: u64,
+    /// The version of the function's state.
+    pub(super) state_version: u32,
+}
+
+impl Made {
+    fn to_key(self) -> [u8; 12] {
+        let mut key = [0; 12];
+        key[..8].copy_from_slice(&self.generation.to_be_bytes());
+        key[8..].copy_from_slice(&self.state_version.to_be_bytes());
+        key
+    }
+
+    /// What a record's key says.
+    pub(super) fn from_key(key: &[u8]) -> Option<Self> {
+        let (generation, rest) = key.split_first_chunk()?;
+        Some(Self {
+            generation: u64::from_be_bytes(*generation),
+            state_version: u32::from_be_bytes(rest.try_into().ok()?),
+        })
+    }
+}
+
+/// By whom partials are sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sender {
+    /// A number that no other worker sends under.
+    pub(super) number: u32,
+    pub(super) made: Made,
+}
+
 /// Where partials are sent.
 pub(super) struct Partials {
     topic: Arc<str>,
@@ -77,14 +112,14 @@ impl Partials {
     }
 
     /// Stages what has come into the slots `dirty` since the last commit, and the watermarks that have moved, each with whether its
-    /// partition has ended. `sender` is a number that no other worker sends under.
+    /// partition has ended.
     ///
     /// # Errors
     /// If the function failed.
     pub(super) fn stage<'a>(
         &mut self,
         dirty: &[Slot],
-        sender: u32,
+        sender: Sender,
         watermarks: impl Iterator<Item = (&'a TopicPartition, Timestamp, bool)>,
         contents: &mut Contents,
         outbox: &mut Outbox,
@@ -107,7 +142,7 @@ impl Partials {
                 let writer = writers
                     .entry(to)
                     .or_insert_with(|| ExchangeWriter::new(self.most));
-                writer.part(pane, key, sender, delta.unwrap_or_default());
+                writer.part(pane, key, sender.number, delta.unwrap_or_default());
             }
         }
         for (source, row) in std::mem::take(&mut self.held) {
@@ -138,12 +173,13 @@ impl Partials {
                 self.sent.insert(at.clone(), watermark);
             }
         }
+        let key = sender.made.to_key();
         for (to, writer) in writers {
             writer.finish(|value| {
                 let parts = RecordParts {
                     partition: Some(to),
                     timestamp: now,
-                    key: None,
+                    key: Some(&key),
                     value: Some(value),
                     headers: &[],
                 };
@@ -221,6 +257,17 @@ fn target(start: Timestamp, key: &[u8], partitions: i32) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_made_partials_stands_in_their_key() {
+        let made = Made {
+            generation: 1 << 40,
+            state_version: 7,
+        };
+        assert_eq!(Made::from_key(&made.to_key()), Some(made));
+        assert_eq!(Made::from_key(b""), None);
+        assert_eq!(Made::from_key(&[0; 13]), None);
+    }
 
     /// A change here sends a window's partials to two tasks.
     #[test]

@@ -129,6 +129,21 @@ impl Keys {
         }
     }
 
+    /// The keys of a pane of which only the store has anything.
+    pub(super) fn of_store(pane: Pane) -> Self {
+        let keys = PaneKeys {
+            pane,
+            hot: VecDeque::new(),
+            page: VecDeque::new(),
+            cursor: Some(parts_of_pane(pane).0),
+        };
+        Self {
+            panes: vec![keys],
+            with_overlap: false,
+            after: None,
+        }
+    }
+
     /// With the keys of which something is known from windows that have fired.
     pub(super) fn with_overlap(self) -> Self {
         Self {

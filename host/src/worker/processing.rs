@@ -4,14 +4,15 @@
 use std::ops::Range;
 
 use super::WorkerError;
-use super::contents::Contents;
 use super::lane::{Lane, LaneEnd};
 use super::part::{Outcome, Part, set_aside};
 use super::progress::{Counts, Status, add};
 use super::quarantine::{How, Verdict};
+use super::rollout::Report;
 use super::steps::{Rejected, StepError};
+use super::trial::Tally;
 use crate::log::{Fetched, Log, RecordBatch};
-use crate::pipeline::config::OnError;
+use crate::pipeline::config::{OnError, OnExhausted};
 use crate::plugin::GuestFailure;
 use crate::state::{Stage, Store};
 use crate::time::Clock;
@@ -25,6 +26,8 @@ enum Tried {
     Done(Outcome),
     /// A function failed: its number, and how. What is staged and at hand is of no use.
     Failed(usize, Box<GuestFailure>),
+    /// They are partials of a version that this worker does not have yet.
+    Ahead,
 }
 
 impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
@@ -95,11 +98,14 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             Tried::Done(outcome) => self.processed(batch, start..end, outcome)?,
             Tried::Failed(function, failure) => {
                 self.tell_failure(batch, start..end, function, &failure);
-                let offsets = batch.offset(start)..batch.offset(end - 1).next();
-                self.quarantine.suspect(batch.partition(), offsets);
+                if !self.condemn(batch.partition(), function, &failure) {
+                    let offsets = batch.offset(start)..batch.offset(end - 1).next();
+                    self.quarantine.suspect(batch.partition(), offsets);
+                }
                 self.roll_back()?;
                 return Ok(false);
             }
+            Tried::Ahead => return self.wait_for_version(),
         }
         Ok(true)
     }
@@ -126,6 +132,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             Tried::Failed(function, failure) => {
                 self.tell_failure(batch, start..end, function, &failure);
             }
+            Tried::Ahead => return self.wait_for_version(),
         }
         self.roll_back()?;
         match self.try_part(batch, start, end)? {
@@ -139,6 +146,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 self.convict(batch, start, function, failure)?;
                 self.roll_back()?;
             }
+            Tried::Ahead => return self.wait_for_version(),
         }
         Ok(false)
     }
@@ -166,22 +174,31 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             }));
         }
         let max_future = self.around.pipeline.config().source.max_future;
+        let begun = self.around.clock.monotonic();
         let mut part = Part {
-            pipeline: self.around.pipeline,
-            writing: &self.writing,
+            mill: self.mills.of(at),
             batch,
-            steps: &mut self.steps,
-            gatherer: self.gatherer.as_mut(),
-            contents: self.contents.as_mut(),
-            partials: self.partials.as_mut(),
-            decoder: &mut self.decoder,
             decoded: &mut self.decoded,
             outbox: &mut self.outbox,
             horizon: max_future.map(|most| Horizon::new(self.around.clock.now(), most)),
         };
         match task.stage {
             Stage::Source => match part.process(task, start, end) {
-                Ok(outcome) => Ok(Tried::Done(outcome)),
+                Ok(outcome) => {
+                    let Counts {
+                        records,
+                        dead_letters,
+                        skipped,
+                        ..
+                    } = outcome.counts;
+                    let took = self.around.clock.monotonic().saturating_sub(begun);
+                    self.mills.of(at).tally.add(Tally {
+                        rows: records as u64,
+                        errors: (dead_letters + skipped) as u64,
+                        took,
+                    });
+                    Ok(Tried::Done(outcome))
+                }
                 Err(StepError::Function(function, failure)) => Ok(Tried::Failed(function, failure)),
                 Err(StepError::Host(error)) => Err(error.into()),
             },
@@ -190,7 +207,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 let offsets = Some((at, batch.offset(start), batch.offset(end - 1)));
                 let outcome = part.merge(task, start, end);
                 let outcome = outcome.map_err(|error| self.around.failure(error, offsets))?;
-                Ok(Tried::Done(outcome))
+                Ok(outcome.map_or(Tried::Ahead, Tried::Done))
             }
         }
     }
@@ -231,14 +248,8 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             function: Some(verdict.function),
             reason: verdict.reason,
         };
-        set_aside(
-            &bad,
-            self.around.pipeline,
-            &self.writing,
-            batch,
-            &mut self.outbox,
-            &mut counts,
-        )?;
+        let mill = self.mills.at(batch.partition());
+        set_aside(&bad, mill, batch, &mut self.outbox, &mut counts)?;
         let outcome = Outcome {
             counts,
             full: Vec::new(),
@@ -269,10 +280,30 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
                 reason: verdict.reason,
             }));
         }
+        let mill = self.mills.of(at);
+        mill.convicted += 1;
+        if let Some(trial) = &mill.running.trial
+            && trial.step == step.name
+            && mill.convicted > trial.limits.failures
+        {
+            let generation = mill.generation();
+            let reason = verdict.reason;
+            self.call_back(Report::Bad { generation, reason });
+            return Ok(());
+        }
         let now = self.around.clock.monotonic();
         let within_minute = self.quarantine.convict(at, offset, verdict, now);
         let budget = step.limits.failures_per_minute;
         if within_minute > usize::try_from(budget).unwrap_or(usize::MAX) {
+            let generation = self.mills.at(at).generation();
+            if step.on_exhausted == OnExhausted::Previous && self.can_go_back(&step.name) {
+                self.call_back(Report::Exhausted {
+                    generation,
+                    step: step.name.clone(),
+                    reason: failure.to_string(),
+                });
+                return Ok(());
+            }
             return Err(LaneEnd::Failed(WorkerError::Budget {
                 budget,
                 last: Box::new(WorkerError::Plugin {
@@ -311,6 +342,6 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let max_rows = usize::try_from(limits.max_rows).unwrap_or(usize::MAX);
         self.uncommitted >= max_rows
             || self.outbox.byte_len() as u64 >= limits.max_bytes.as_u64()
-            || self.contents.as_ref().is_some_and(Contents::is_pressed)
+            || self.mills.are_pressed()
     }
 }

@@ -8,8 +8,9 @@ use super::WorkerError;
 use super::board::Board;
 use super::lane::{Around, Lane, LaneEnd};
 use super::progress::{Progress, Status};
+use super::rollout::Rollout;
 use crate::log::Log;
-use crate::pipeline::{Pipeline, topics};
+use crate::pipeline::topics;
 use crate::plugin::PluginEngine;
 use crate::state::{Store, StoreError};
 use crate::time::Clock;
@@ -54,7 +55,7 @@ pub struct Identity {
 
 /// Runs some of a pipeline's tasks on one thread.
 pub struct Worker<'a, L: Log, C: Clock, S: Stores> {
-    pipeline: &'a Pipeline,
+    rollout: &'a Rollout,
     engine: &'a PluginEngine,
     log: L,
     clock: C,
@@ -66,13 +67,13 @@ pub struct Worker<'a, L: Log, C: Clock, S: Stores> {
 }
 
 impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
-    /// A worker that runs until `stop` is set, the only one of its process.
+    /// A worker that runs what `rollout` says until `stop` is set, the only one of its process.
     #[expect(
         clippy::too_many_arguments,
         reason = "a worker is given its whole world"
     )]
     pub fn new(
-        pipeline: &'a Pipeline,
+        rollout: &'a Rollout,
         engine: &'a PluginEngine,
         log: L,
         clock: C,
@@ -82,7 +83,7 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
         stop: Arc<AtomicBool>,
     ) -> Self {
         Self {
-            pipeline,
+            rollout,
             engine,
             log,
             clock,
@@ -159,12 +160,14 @@ impl<'a, L: Log, C: Clock, S: Stores> Worker<'a, L, C, S> {
     /// Opens the store, joins and runs; `worked` tells whether it came as far as reading.
     fn attempt(&self, worked: &mut bool) -> Result<(), LaneEnd> {
         let mut store = self.stores.open()?;
-        topics::ensure(self.pipeline.config(), &self.log)?;
-        let ends = self
-            .board
-            .ends(&self.log, &self.pipeline.config().source.topics)?;
+        let target = self.rollout.target();
+        let pipeline = &target.base.version.pipeline;
+        topics::ensure(pipeline.config(), &self.log)?;
+        let topics = &pipeline.config().source.topics;
+        let ends = self.board.ends(&self.log, topics)?;
         let around = Around {
-            pipeline: self.pipeline,
+            pipeline,
+            rollout: self.rollout,
             engine: self.engine,
             log: &self.log,
             clock: &self.clock,

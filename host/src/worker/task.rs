@@ -39,6 +39,10 @@ pub(super) struct Task {
     /// Partials of which only some pieces have come.
     pub(super) pieces: Pieces,
     pub(super) origin: Option<Origin>,
+    /// The version of the function's state that its windows have now.
+    pub(super) state_version: u32,
+    /// The one that is committed.
+    pub(super) committed_version: u32,
     /// How long its partition has brought nothing.
     pub(super) silence: Silence,
     /// The run ends with what has been read, here and in all partitions of the process.
@@ -61,11 +65,13 @@ impl Task {
 
     /// Whether there is something to commit.
     pub(super) fn has_moved(&self) -> bool {
-        self.is_new || self.point() != self.committed
+        self.is_new
+            || self.point() != self.committed
+            || self.state_version != self.committed_version
     }
 
-    /// What is committed for it when it has come as far as this.
-    pub(super) fn offset(&self, shape: &Shape) -> GroupOffset {
+    /// What is committed for it when it has come as far as this, in a version of this shape and generation.
+    pub(super) fn offset(&self, shape: &Shape, generation: u64) -> GroupOffset {
         let Point {
             next,
             watermark,
@@ -74,8 +80,12 @@ impl Task {
         let mark = Mark {
             watermark,
             highest,
-            shape: shape.clone(),
+            shape: Shape {
+                state_version: self.state_version,
+                ..shape.clone()
+            },
             state: self.origin.clone(),
+            generation,
         };
         GroupOffset {
             at: self.at.clone(),
@@ -87,12 +97,14 @@ impl Task {
     /// Takes note that it was committed as it is.
     pub(super) fn commit(&mut self) {
         self.committed = self.point();
+        self.committed_version = self.state_version;
         self.is_new = false;
     }
 
     /// Goes back to what is committed; its windows go back by themselves.
     pub(super) fn roll_back(&mut self, disorder: Duration) {
         self.next = self.committed.next;
+        self.state_version = self.committed_version;
         let Point {
             watermark, highest, ..
         } = self.committed;

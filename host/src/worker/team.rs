@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::WorkerError;
 use super::board::Board;
 use super::progress::{Progress, Snapshot};
+use super::rollout::Rollout;
 use super::run::{Identity, Worker};
 use super::stores::WorkerFolder;
 use crate::log::Log;
@@ -50,7 +51,7 @@ impl Team {
         Progress::together(&self.workers)
     }
 
-    /// Runs the pipeline with the state that is in `folder`. Returns when all workers have ended: after they were told to stop, have
+    /// Runs what `rollout` says with the state that is in `folder`. Returns when all workers have ended: after they were told to stop, have
     /// come to the end of the run, or
     /// after one has failed, which stops the others. While the log or the disk is away they try again, for ever or for
     /// `give_up_after`. Blocks its thread.
@@ -59,20 +60,26 @@ impl Team {
     /// What the first one that failed ended with.
     pub fn run<L: Log, C: Clock + Clone + Send>(
         &self,
-        pipeline: &Pipeline,
+        rollout: &Rollout,
         engine: &PluginEngine,
         log: &L,
         clock: &C,
         folder: &InstanceFolder,
         give_up_after: Option<Duration>,
     ) -> Result<(), WorkerError> {
-        end_retired(pipeline, log, folder, self.workers.len());
+        let target = rollout.target();
+        end_retired(
+            &target.base.version.pipeline,
+            log,
+            folder,
+            self.workers.len(),
+        );
         std::thread::scope(|scope| {
             let running: Vec<_> = (0..)
                 .zip(&self.workers)
                 .map(|(number, progress)| {
                     let worker = Worker::new(
-                        pipeline,
+                        rollout,
                         engine,
                         log.clone(),
                         clock.clone(),

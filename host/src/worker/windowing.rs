@@ -27,6 +27,11 @@ pub(super) enum Kind {
     TotalByTime(Assigner),
 }
 
+/// Whether a window step keeps what it has published, with its fields, since it may take that back.
+pub fn keeps_results(step: &WindowStep) -> bool {
+    Windowing::of(step).keeps_rows()
+}
+
 /// The rules of a window step.
 #[derive(Clone, Debug)]
 pub(super) struct Windowing {

@@ -1,5 +1,8 @@
 //! What a pipeline writes, as records: results, copies, dead letters and late rows.
 //!
+//! A result carries the generation of the version that made it in the header `millstream.generation`; without it, that is what
+//! the pipeline's file names, into which nothing has been deployed.
+//!
 //! A dead letter or late row is the record as it came, key and value untouched, with headers that say where it came from
 //! and why it is there:
 //!
@@ -57,6 +60,8 @@ pub(super) struct Writing {
     late: Option<Target>,
     /// Name, plugin and digest of each function.
     functions: Vec<(String, String, String)>,
+    /// The version's generation, as results carry it; `None` where nothing has been deployed.
+    generation: Option<String>,
 }
 
 /// A record that is set aside as it came.
@@ -153,7 +158,11 @@ impl Writing {
     ///
     /// # Errors
     /// If the log does not tell how large a record may be.
-    pub(super) fn new<L: Log>(pipeline: &Pipeline, log: &L) -> Result<Self, LogError> {
+    pub(super) fn new<L: Log>(
+        pipeline: &Pipeline,
+        generation: u64,
+        log: &L,
+    ) -> Result<Self, LogError> {
         let config = pipeline.config();
         let late = match &config.output {
             Output::Rows { .. } => None,
@@ -173,6 +182,7 @@ impl Writing {
             dead: Target::new(log, &config.dead_letter_topic)?,
             late,
             functions: functions.collect(),
+            generation: (generation > 0).then(|| generation.to_string()),
         })
     }
 
@@ -304,12 +314,13 @@ impl Writing {
     ) -> Result<(), String> {
         let value = batch.value(record);
         self.fits(key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len))?;
+        let made_by = self.made_by();
         let parts = RecordParts {
             partition: None,
             timestamp: batch.timestamp(record),
             key,
             value,
-            headers: &[],
+            headers: made_by.as_slice(),
         };
         outbox.push(&self.sink.topic, parts);
         Ok(())
@@ -351,12 +362,13 @@ impl Writing {
     ) -> Result<(), String> {
         let mark = outbox.mark();
         let before = outbox.byte_len();
+        let made_by = self.made_by();
         let parts = RecordParts {
             partition: None,
             timestamp,
             key,
             value: None,
-            headers: &[],
+            headers: made_by.as_slice(),
         };
         outbox
             .push_with(&self.sink.topic, parts, |out| {
@@ -365,6 +377,12 @@ impl Writing {
             .map_err(|error| error.to_string())?;
         self.fits(outbox.byte_len() - before)
             .inspect_err(|_| outbox.rewind(mark))
+    }
+
+    /// The header that says which version made a result; none where nothing has been deployed.
+    fn made_by(&self) -> Option<(&'static str, &[u8])> {
+        let generation = self.generation.as_ref()?;
+        Some(("millstream.generation", generation.as_bytes()))
     }
 
     fn fits(&self, bytes: usize) -> Result<(), String> {

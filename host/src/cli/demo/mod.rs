@@ -26,7 +26,7 @@ use crate::pipeline::Pipeline;
 use crate::plugin::PluginEngine;
 use crate::state::InstanceFolder;
 use crate::time::{Clock, SystemClock};
-use crate::worker::Team;
+use crate::worker::{Rollout, Team};
 use job::Job;
 use judge::{Judge, Outcome, Tally};
 use source::Source;
@@ -165,13 +165,14 @@ impl Show<'_> {
         let start = jiff::Timestamp::from_millisecond(self.clock.now().0)
             .map_err(|error| anyhow::anyhow!("the machine's clock is off: {error}"))?;
         let clicks = Clicks::new(ClickConfig { start, ..clicks }).map_err(unusable)?;
+        let rollout = Rollout::fixed(self.pipeline.clone());
         let started = Instant::now();
 
         std::thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 let give_up_after = Some(GIVE_UP_AFTER);
                 team.run(
-                    self.pipeline,
+                    &rollout,
                     self.engine,
                     &log,
                     &self.clock,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 
-use super::model::{CommitConfig, Delivery, Limits, OnError, Start, Updates};
+use super::model::{CommitConfig, Delivery, Limits, OnError, OnExhausted, Start, Updates};
 use crate::decode::{EventTime, Format};
 
 /// `workers`.
@@ -40,6 +40,9 @@ pub const LIMITS: Limits = Limits {
 
 /// `step.on_error`.
 pub const ON_ERROR: OnError = OnError::DeadLetter;
+
+/// `step.on_exhausted`.
+pub const ON_EXHAUSTED: OnExhausted = OnExhausted::Stop;
 
 /// `step.window.offset`.
 pub const WINDOW_OFFSET: Duration = Duration::ZERO;

@@ -35,8 +35,8 @@ pub use error::{ConfigError, Mistake, Position};
 pub use kafka::KafkaSettings;
 pub use model::{
     CommitConfig, Delivery, Early, FunctionConfig, FunctionSettings, Limits, LogConfig, LogPlace,
-    OnError, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start, StateConfig,
-    Trigger, Updates, Window, WindowStep, WindowStepKind,
+    OnError, OnExhausted, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig, Start,
+    StateConfig, Trigger, Updates, Window, WindowStep, WindowStepKind,
 };
 
 use error::Finding;

@@ -322,6 +322,17 @@ pub struct FunctionConfig {
     pub limits: Limits,
     /// What becomes of a row that it can't process, or at which it fails.
     pub on_error: OnError,
+    /// What happens when it fails at more rows than [`Limits::failures_per_minute`].
+    pub on_exhausted: OnExhausted,
+}
+
+/// What happens when a function has failed at more rows within a minute than it may.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum OnExhausted {
+    /// The pipeline ends.
+    Stop,
+    /// The version that was deployed before takes its place; without one the pipeline ends.
+    Previous,
 }
 
 /// What becomes of a row that a function can't process, or at which it traps or takes too much time or memory.

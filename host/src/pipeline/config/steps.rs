@@ -10,7 +10,8 @@ use toml::Spanned;
 use super::defaults;
 use super::error::Finding;
 use super::model::{
-    FunctionConfig, FunctionSettings, Limits, OnError, RowStep, RowStepKind, WindowStepKind,
+    FunctionConfig, FunctionSettings, Limits, OnError, OnExhausted, RowStep, RowStepKind,
+    WindowStepKind,
 };
 use super::tables::{At, LimitsTable, StepTable};
 use super::windows::{self, Windowed};
@@ -130,6 +131,10 @@ fn step(
             .on_error
             .take()
             .map_or(defaults::ON_ERROR, |on_error| on_error.into_inner().0),
+        on_exhausted: table
+            .on_exhausted
+            .take()
+            .map_or(defaults::ON_EXHAUSTED, |then| then.into_inner().0),
     };
     match kind {
         Kind::Filter => Some(Step::Row(RowStep {
@@ -232,6 +237,18 @@ impl FromText for OnError {
             "dead-letter" => Some(OnError::DeadLetter),
             "skip" => Some(OnError::Skip),
             "fail" => Some(OnError::Fail),
+            _ => None,
+        }
+    }
+}
+
+impl FromText for OnExhausted {
+    const EXPECTED: &'static str = r#""stop" or "previous""#;
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text {
+            "stop" => Some(OnExhausted::Stop),
+            "previous" => Some(OnExhausted::Previous),
             _ => None,
         }
     }

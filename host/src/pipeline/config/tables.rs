@@ -15,7 +15,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
 use super::kafka::Setting;
-use super::model::{Delivery, OnError, Start, Updates};
+use super::model::{Delivery, OnError, OnExhausted, Start, Updates};
 use super::windows::Zone;
 use super::written::{
     Count, FieldPath, GuestMemory, PipelineName, PositiveDuration, StepName, TopicName, Workers,
@@ -133,6 +133,7 @@ pub(super) struct StepTable {
     #[serde(default)]
     pub(super) limits: LimitsTable,
     pub(super) on_error: Option<At<OnError>>,
+    pub(super) on_exhausted: Option<At<OnExhausted>>,
     pub(super) keep: Option<Spanned<Vec<At<FieldPath>>>>,
     pub(super) key: Option<At<FieldPath>>,
     pub(super) window: Option<Spanned<WindowTable>>,

@@ -359,6 +359,7 @@ fn marks() {
         highest: times[1],
         shape,
         state,
+        generation: 0,
     };
     let none = [Timestamp::MIN; 2];
     let unknown = [MINUTE.end, Timestamp::MIN];

@@ -92,6 +92,7 @@ mod tests {
             highest: Timestamp(9),
             shape: shape.clone(),
             state: None,
+            generation: 0,
         };
         let sources = [("in".to_owned(), 1)].into();
         Taken {

@@ -11,8 +11,8 @@ use proptest::sample::select;
 
 use super::super::{
     CommitConfig, Delivery, Early, FunctionConfig, FunctionSettings, KafkaSettings, Limits,
-    LogConfig, LogPlace, OnError, Output, PipelineConfig, RowStep, RowStepKind, SourceConfig,
-    Start, StateConfig, Updates, Window, WindowStep, WindowStepKind,
+    LogConfig, LogPlace, OnError, OnExhausted, Output, PipelineConfig, RowStep, RowStepKind,
+    SourceConfig, Start, StateConfig, Updates, Window, WindowStep, WindowStepKind,
 };
 use super::{ROWS, parse_here};
 use crate::decode::{EventTime, Format, TimeUnit};
@@ -90,20 +90,24 @@ fn function(name: String) -> impl Strategy<Value = FunctionConfig> {
         duration(1..1 << 30),
         any::<u32>(),
         select(vec![OnError::DeadLetter, OnError::Skip, OnError::Fail]),
+        select(vec![OnExhausted::Stop, OnExhausted::Previous]),
     )
         .prop_map(
-            move |(component, settings, memory, call, failures, on_error)| FunctionConfig {
-                name: name.clone(),
-                component: PathBuf::from(component),
-                settings: FunctionSettings(
-                    settings.into_iter().map(|(k, v)| (k, v.into())).collect(),
-                ),
-                limits: Limits {
-                    memory: ByteSize::b(memory),
-                    call,
-                    failures_per_minute: failures,
-                },
-                on_error,
+            move |(component, settings, memory, call, failures, on_error, on_exhausted)| {
+                FunctionConfig {
+                    name: name.clone(),
+                    component: PathBuf::from(component),
+                    settings: FunctionSettings(
+                        settings.into_iter().map(|(k, v)| (k, v.into())).collect(),
+                    ),
+                    limits: Limits {
+                        memory: ByteSize::b(memory),
+                        call,
+                        failures_per_minute: failures,
+                    },
+                    on_error,
+                    on_exhausted,
+                }
             },
         )
 }
@@ -257,7 +261,7 @@ fn step_toml(kind: &str, function: &FunctionConfig) -> String {
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str().unwrap()));
     format!(
-        "[[step]]\n{kind} = {}\nname = {}\nconfig = {}\nlimits = {{ memory = \"{}B\", call = {}, failures_per_minute = {} }}\non_error = \"{}\"\n",
+        "[[step]]\n{kind} = {}\nname = {}\nconfig = {}\nlimits = {{ memory = \"{}B\", call = {}, failures_per_minute = {} }}\non_error = \"{}\"\non_exhausted = \"{}\"\n",
         quoted(function.component.to_str().unwrap()),
         quoted(&function.name),
         table(settings),
@@ -268,6 +272,10 @@ fn step_toml(kind: &str, function: &FunctionConfig) -> String {
             OnError::DeadLetter => "dead-letter",
             OnError::Skip => "skip",
             OnError::Fail => "fail",
+        },
+        match function.on_exhausted {
+            OnExhausted::Stop => "stop",
+            OnExhausted::Previous => "previous",
         },
     )
 }
