@@ -48,6 +48,8 @@ pub struct Follower<'a, L: Log> {
     said: Option<(u64, State)>,
     /// Deploys that this process has written, by their tokens.
     awaited: BTreeMap<String, mpsc::Sender<Result<u64, DeployError>>>,
+    /// Deploys that have come back: their tokens and numbers.
+    heard: Vec<(String, u64)>,
 }
 
 impl<'a, L: Log> Follower<'a, L> {
@@ -93,6 +95,7 @@ impl<'a, L: Log> Follower<'a, L> {
             since: None,
             said: None,
             awaited: BTreeMap::new(),
+            heard: Vec::new(),
         };
         Ok(Followed {
             control,
@@ -122,6 +125,7 @@ impl<'a, L: Log> Follower<'a, L> {
         }
         self.read_on()?;
         self.follow()?;
+        self.answer();
         self.judge()
     }
 
@@ -129,7 +133,7 @@ impl<'a, L: Log> Follower<'a, L> {
     fn read_on(&mut self) -> Result<(), LogError> {
         let mut fetched = Fetched::new();
         self.reader.poll(&mut fetched, WAIT)?;
-        let mut heard = Vec::new();
+        let heard = &mut self.heard;
         let changed = read(&fetched, &mut self.history, |offset, message| {
             if let Message::Deploy(deploy) = message {
                 heard.push((deploy.token.clone(), offset.0.unsigned_abs() + 1));
@@ -137,13 +141,17 @@ impl<'a, L: Log> Follower<'a, L> {
         })?;
         if changed {
             self.control.learn(&self.history);
-            for (token, id) in heard {
-                if let Some(answer) = self.awaited.remove(&token) {
-                    let _ = answer.send(self.taken(id));
-                }
-            }
         }
         Ok(())
+    }
+
+    /// Answers those whose deploys have come back, and have been handed to the workers.
+    fn answer(&mut self) {
+        for (token, id) in std::mem::take(&mut self.heard) {
+            if let Some(answer) = self.awaited.remove(&token) {
+                let _ = answer.send(self.taken(id));
+            }
+        }
     }
 
     fn state_of(&self, id: u64) -> Option<State> {
@@ -293,6 +301,7 @@ impl<'a, L: Log> Follower<'a, L> {
                         break;
                     }
                 }
+                self.follow()?;
                 let _ = answer.send(Ok(id));
                 return Ok(());
             }

@@ -175,9 +175,9 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// A worker's part in a group.
     type Session: Session;
     /// A reader outside any group.
-    type Reader: Reader;
+    type Reader: Reader + Send;
     /// A writer outside transactions.
-    type Writer: Writer;
+    type Writer: Writer + Send;
 
     /// All topics, by name. Blocks for a round trip to the log.
     ///

@@ -112,11 +112,15 @@ fn is_local(headers: &HeaderMap) -> bool {
     is_here && !headers.contains_key(header::ORIGIN)
 }
 
+/// The name of who asks, for handlers that keep it.
+#[derive(Clone, Debug)]
+pub(super) struct CallerName(pub(super) String);
+
 /// Lets a request through if its caller may do what it asks for.
 pub(super) async fn require(
     State(needs): State<Needs>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     match needs.access.caller(request.headers(), peer.ip()) {
@@ -142,6 +146,8 @@ pub(super) async fn require(
                     "asked"
                 );
             }
+            let name = CallerName(caller.name.to_owned());
+            request.extensions_mut().insert(name);
             next.run(request).await
         }
     }

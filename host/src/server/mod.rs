@@ -1,11 +1,12 @@
 //! The HTTP API of a service. Tokio is used here and nowhere else; what may block is handed to threads that may.
 //!
 //! A request goes through these in order: `limits` (how many), a deadline, a net under panics, `access` (who may), the
-//! handler: `pipelines`, `dead_letters`, `plugins`, `health` with `metrics`. Whatever goes wrong is told as a [`Problem`].
+//! handler: `pipelines`, `deploys`, `dead_letters`, `plugins`, `health` with `metrics`. Whatever goes wrong is told as a [`Problem`].
 //! The description at `/v1/openapi.json` is made of the handlers themselves.
 
 mod access;
 mod dead_letters;
+mod deploys;
 mod health;
 mod limits;
 mod listen;
@@ -29,6 +30,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use dead_letters::DeadLetterList;
+pub use deploys::{DeployList, Kind, Manner, NewDeploy};
 pub use listen::{ListenError, Server};
 pub use pipelines::PipelineList;
 pub use plugins::PluginList;
@@ -83,13 +85,22 @@ fn parts() -> Parts {
             .routes(routes!(pipelines::show))
             .routes(routes!(dead_letters::list))
             .routes(routes!(dead_letters::show))
+            .routes(routes!(deploys::list))
+            .routes(routes!(deploys::show))
+            .routes(routes!(deploys::watch))
             .routes(routes!(plugins::list))
             .routes(routes!(plugins::show)),
         deploy: OpenApiRouter::new()
             .routes(routes!(pipelines::create))
             .routes(routes!(pipelines::pause))
             .routes(routes!(pipelines::resume)),
-        push: OpenApiRouter::new().routes(routes!(plugins::push)),
+        push: OpenApiRouter::new()
+            .routes(routes!(plugins::push))
+            .routes(routes!(deploys::deploy_component))
+            .routes(routes!(deploys::deploy))
+            .routes(routes!(deploys::roll_back))
+            .routes(routes!(deploys::promote))
+            .routes(routes!(deploys::abort)),
         admin: OpenApiRouter::new()
             .routes(routes!(pipelines::delete))
             .routes(routes!(plugins::delete)),

@@ -113,7 +113,10 @@ pub(super) async fn push(
 }
 
 /// Puts a body on the disk as it comes, and returns its digest. The file goes away by itself unless the registry keeps it.
-async fn receive(service: &Service, mut body: Body) -> Result<(NamedTempFile, String), Problem> {
+pub(super) async fn receive(
+    service: &Service,
+    mut body: Body,
+) -> Result<(NamedTempFile, String), Problem> {
     let most = service.config().http.plugin_limit;
     let folder = service.registry().incoming();
     let upload = aside(move || NamedTempFile::new_in(folder)).await?;
@@ -207,7 +210,7 @@ pub(super) async fn delete(
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn read(reference: &str) -> Result<Reference, Problem> {
+pub(super) fn read(reference: &str) -> Result<Reference, Problem> {
     let read = reference.parse();
     read.map_err(|error| Problem::bad_request(format!("{reference:?} names no plugin: {error}")))
 }

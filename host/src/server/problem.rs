@@ -7,6 +7,7 @@ use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::control::DeployError;
 use crate::registry::RegistryError;
 use crate::service::ServiceError;
 
@@ -125,6 +126,41 @@ fn advice(status: StatusCode) -> String {
     .to_owned()
 }
 
+impl From<DeployError> for Problem {
+    fn from(error: DeployError) -> Self {
+        let detail = error.to_string();
+        match error {
+            DeployError::NoStep { .. } => Self::new(
+                StatusCode::NOT_FOUND,
+                "no-such-step",
+                "No such step",
+                detail,
+            ),
+            DeployError::NoDeploy(_) => Self::new(
+                StatusCode::NOT_FOUND,
+                "no-such-deploy",
+                "No such deploy",
+                detail,
+            ),
+            DeployError::Prepare(_) | DeployError::Unfit { .. } => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "component-refused",
+                "The component is refused",
+                detail,
+            ),
+            DeployError::Conflict(_) | DeployError::Over => {
+                Self::new(StatusCode::CONFLICT, "conflict", "Conflict", detail)
+            }
+            DeployError::Away => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "log-unavailable",
+                "The log is unavailable",
+                detail,
+            ),
+        }
+    }
+}
+
 impl From<ServiceError> for Problem {
     fn from(error: ServiceError) -> Self {
         let detail = error.to_string();
@@ -145,6 +181,7 @@ impl From<ServiceError> for Problem {
                 detail,
             ),
             ServiceError::Registry(error) => error.into(),
+            ServiceError::Deploy(error) => error.into(),
             ServiceError::NoDeadLetter { .. } => Self::new(
                 StatusCode::NOT_FOUND,
                 "no-such-dead-letter",

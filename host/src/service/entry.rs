@@ -55,7 +55,7 @@ impl Entry {
     /// Notes that the run has ended, before the machine is told.
     pub(super) fn finish(&mut self, failure: Option<&Failure>, at: String) {
         if let Some(run) = self.run.take() {
-            self.steps = run.steps().map_or(Vec::new(), <[StepView]>::to_vec);
+            self.steps = run.steps().unwrap_or_default();
             if let Some(snapshot) = run.snapshot() {
                 self.counted = self.counted.with(&snapshot).at_rest();
             }
@@ -83,7 +83,7 @@ impl Entry {
             Phase::Waiting { until } => Some(until.saturating_sub(now).as_secs_f64()),
             _ => None,
         };
-        let steps = run.and_then(Run::steps).unwrap_or(&self.steps);
+        let steps = run.and_then(Run::steps);
         PipelineView {
             name: name.to_owned(),
             origin: match self.file {
@@ -99,7 +99,7 @@ impl Entry {
                 ..failure
             }),
             restarts: self.restarts,
-            steps: steps.to_vec(),
+            steps: steps.unwrap_or_else(|| self.steps.clone()),
             progress: match &snapshot {
                 Some(snapshot) => self.counted.with(snapshot),
                 None => self.counted.clone(),

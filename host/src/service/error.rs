@@ -2,6 +2,7 @@
 
 use std::io;
 
+use crate::control::DeployError;
 use crate::log::LogError;
 use crate::registry::RegistryError;
 
@@ -32,6 +33,9 @@ pub enum ServiceError {
         /// The offset that was asked for.
         offset: i64,
     },
+    /// What becomes of a deploy that is asked for.
+    #[error(transparent)]
+    Deploy(#[from] DeployError),
     /// What the log says; it may be away.
     #[error(transparent)]
     Log(#[from] LogError),

@@ -3,7 +3,7 @@
 //! - `machine` decides, without a clock or a thread, what becomes of a pipeline.
 //! - `record` is what is remembered of it, so that the service comes back as it was.
 //! - `prepare` makes a configuration of that; `work` is one run of it on its own thread.
-//! - [`Service`] carries out what `machine` decides (`supervisor`) and what it is asked (`asked`); `view` and
+//! - [`Service`] carries out what `machine` decides (`supervisor`) and what it is asked (`asked`, `deploys`); `view` and
 //!   `dead_letters` are what it shows.
 //! - [`ServiceConfig`] (`config`) is the service's own file.
 //!
@@ -19,6 +19,7 @@
 mod asked;
 mod config;
 mod dead_letters;
+mod deploys;
 pub(crate) mod disk;
 mod entry;
 mod error;
@@ -36,6 +37,7 @@ pub use config::{
     HttpConfig, Role, ServiceConfig, ServiceConfigError, TlsConfig, TokenConfig, load,
 };
 pub use dead_letters::DeadLetter;
+pub use deploys::{Component, DeployAsked};
 pub use error::{ServiceError, StartError};
 pub(crate) use lag::lag;
 pub use machine::Backoff;

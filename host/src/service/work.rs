@@ -12,6 +12,7 @@ use super::logs::Logs;
 use super::machine::End;
 use super::prepare::Configured;
 use super::view::StepView;
+use crate::control::{Control, Followed, catch_up};
 use crate::log::Log;
 use crate::log::kafka::KafkaLog;
 use crate::pipeline::Pipeline;
@@ -19,7 +20,7 @@ use crate::pipeline::config::LogPlace;
 use crate::plugin::PluginEngine;
 use crate::state::InstanceFolder;
 use crate::time::SystemClock;
-use crate::worker::{Rollout, Snapshot, Team, WorkerError};
+use crate::worker::{Snapshot, Team, WorkerError};
 
 /// How often the log is asked how far its topics reach.
 const MEASURED: Duration = Duration::from_secs(5);
@@ -31,7 +32,7 @@ pub(super) struct Run {
     /// Tells the workers to end.
     stop: Arc<AtomicBool>,
     team: OnceLock<Arc<Team>>,
-    steps: OnceLock<Vec<StepView>>,
+    control: OnceLock<Arc<Control>>,
     lag: AtomicU64,
 }
 
@@ -69,7 +70,7 @@ impl Run {
         Self {
             stop: Arc::new(AtomicBool::new(false)),
             team: OnceLock::new(),
-            steps: OnceLock::new(),
+            control: OnceLock::new(),
             lag: AtomicU64::new(UNKNOWN),
         }
     }
@@ -84,9 +85,14 @@ impl Run {
         self.team.get().map(|team| team.snapshot())
     }
 
-    /// Its steps, as soon as they are known.
-    pub(super) fn steps(&self) -> Option<&[StepView]> {
-        self.steps.get().map(Vec::as_slice)
+    /// Its deploys, as soon as they are known.
+    pub(super) fn control(&self) -> Option<&Arc<Control>> {
+        self.control.get()
+    }
+
+    /// Its steps as they are now, as soon as they are known.
+    pub(super) fn steps(&self) -> Option<Vec<StepView>> {
+        self.control().map(|control| steps(&control.running()))
     }
 
     /// How many records have not been read, by the last measurement.
@@ -113,43 +119,49 @@ impl Run {
             None => Pipeline::prepare(config, engine).map_err(Failure::new)?,
         };
         are_as_named(&pipeline, &plugins)?;
-        let _ = self.steps.set(steps(&pipeline));
         if self.stop.load(Ordering::Relaxed) {
             return Ok(());
         }
-        match &pipeline.config().log.place {
+        match pipeline.config().log.place.clone() {
             LogPlace::Embedded(folder) => {
-                let lease = logs.lease(folder).map_err(Failure::new)?;
-                self.team_work(&pipeline, engine, lease.log())
+                let lease = logs.lease(&folder).map_err(Failure::new)?;
+                self.team_work(pipeline, engine, lease.log())
             }
             LogPlace::Kafka(settings) => {
                 let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
                 let log = KafkaLog::new(settings.iter().map(owned).collect());
-                self.team_work(&pipeline, engine, &log.map_err(Failure::new)?)
+                self.team_work(pipeline, engine, &log.map_err(Failure::new)?)
             }
         }
     }
 
     fn team_work<L: Log>(
         &self,
-        pipeline: &Pipeline,
+        pipeline: Pipeline,
         engine: &PluginEngine,
         log: &L,
     ) -> Result<(), Failure> {
-        let config = pipeline.config();
+        let config = pipeline.config().clone();
         let folder =
             InstanceFolder::claim(&config.state.folder, &config.name).map_err(Failure::new)?;
         let team = Arc::new(Team::new(config.workers, Arc::clone(&self.stop)));
+        let Followed {
+            control,
+            rollout,
+            follower,
+        } = catch_up(log, pipeline, engine, folder.instance()).map_err(Failure::new)?;
+        let _ = self.control.set(control);
         let _ = self.team.set(Arc::clone(&team));
         std::thread::scope(|scope| {
             let (done, until_done) = mpsc::channel::<()>();
             let topics = &config.source.topics;
             let watched = Arc::clone(&team);
             scope.spawn(move || self.measure(&watched, log, topics, &until_done));
+            let (followed, until_followed) = mpsc::channel::<()>();
+            scope.spawn(move || follower.run(&until_followed));
             let clock = SystemClock::new();
-            let rollout = Rollout::fixed(pipeline.clone());
             let result = team.run(&rollout, engine, log, &clock, &folder, None);
-            drop(done);
+            drop((done, followed));
             Ok(result?)
         })
     }

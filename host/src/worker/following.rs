@@ -59,6 +59,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         // Rows that one version fails at another may not.
         self.quarantine = Quarantine::default();
         self.reload()?;
+        self.show_watermarks();
         let took = self.around.clock.monotonic().saturating_sub(begun);
         let generation = self.mills.generation();
         tracing::info!(generation, ?took, "another version is in place");

@@ -290,6 +290,7 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             is_staged: self.has_work(),
             read,
             fires,
+            generation: Some(self.mills.generation()),
         });
     }
 

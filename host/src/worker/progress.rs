@@ -111,18 +111,22 @@ pub(super) struct Reach {
     pub(super) read: Option<Timestamp>,
     /// The lowest watermark by which windows fire; `None` where no task has windows.
     pub(super) fires: Option<Timestamp>,
+    /// The generation of the version that it runs.
+    pub(super) generation: Option<u64>,
 }
 
 impl Reach {
     /// What two workers have come to together.
     fn and(self, other: Self) -> Self {
         let lowest = |a: Option<Timestamp>, b: Option<Timestamp>| a.into_iter().chain(b).min();
+        let generations = self.generation.into_iter().chain(other.generation);
         Self {
             tasks: self.tasks + other.tasks,
             of: self.of.max(other.of),
             is_staged: self.is_staged || other.is_staged,
             read: lowest(self.read, other.read),
             fires: lowest(self.fires, other.fires),
+            generation: generations.min(),
         }
     }
 }
@@ -168,6 +172,8 @@ pub struct Snapshot {
     pub tasks: usize,
     /// Tasks of the pipeline; zero before a worker knows.
     pub of_tasks: usize,
+    /// The generation that every worker has come to: of the version that runs, or of the canary beside it.
+    pub generation: u64,
     /// Whether some of what was read is not committed.
     pub is_staged: bool,
     /// The next offset to read of each partition.
@@ -215,6 +221,7 @@ impl Progress {
             read_watermark: known(reach.read),
             tasks: reach.tasks,
             of_tasks: reach.of,
+            generation: reach.generation.unwrap_or_default(),
             is_staged: reach.is_staged,
             positions: lock(&self.positions).clone(),
             status: lock(&self.status).clone(),
