@@ -443,3 +443,93 @@ fn what_can_not_run_in_a_place_is_refused_and_changes_nothing() {
     });
     job.judge();
 }
+
+/// A shadow runs on the same rows and is compared; equal for so many windows it takes the place.
+fn a_shadow_takes_the_place_when_it_is_equal<L: Log>(log: &L) {
+    let mut job = Job::new(log);
+    job.run(|job, running| {
+        job.write(150);
+        job.settle(running);
+        let shadow = Strategy::Shadow { windows: Some(3) };
+        // Other marks, but nothing that results tell.
+        let view = job
+            .deploy(running.control, job.marked(b'0', b'-'), shadow)
+            .unwrap();
+        assert_eq!(view.outcome, Outcome::Shadow);
+        let view = until(|| {
+            job.write(10);
+            let view = running.control.deploy_of(view.id).unwrap();
+            (view.outcome != Outcome::Shadow).then_some(view)
+        });
+        assert_eq!(view.outcome, Outcome::OnTrial, "{view:?}");
+        let compared = view.comparison.unwrap();
+        assert!(
+            compared.in_a_row >= 3 && compared.different == 0,
+            "{compared:?}"
+        );
+        job.write_until_in_place(running);
+        job.settle(running);
+    });
+    job.judge();
+    let left = |name: &str| name.contains("-shadow-");
+    until(|| {
+        let topics = log.topics().unwrap();
+        let ours = job.pipeline.config().name.clone();
+        let mut left = topics
+            .iter()
+            .filter(|topic| topic.name.starts_with(&ours) && left(&topic.name));
+        left.next().is_none().then_some(())
+    });
+}
+
+#[test]
+fn a_shadow_takes_the_place_when_it_is_equal_on_the_embedded_log() {
+    a_shadow_takes_the_place_when_it_is_equal(&EmbeddedLog::in_memory());
+}
+
+#[test]
+fn a_shadow_takes_the_place_when_it_is_equal_on_kafka() {
+    if let Some(log) = kafka() {
+        a_shadow_takes_the_place_when_it_is_equal(&log);
+    }
+}
+
+/// What a shadow does differently is shown, and touches nothing.
+#[test]
+fn what_a_shadow_does_differently_is_shown_and_touches_nothing() {
+    let log = EmbeddedLog::in_memory();
+    let mut job = Job::new(&log);
+    job.run(|job, running| {
+        job.write(150);
+        job.settle(running);
+        let shadow = Strategy::Shadow { windows: Some(3) };
+        let view = job
+            .deploy(running.control, job.marked(b'1', b'e'), shadow)
+            .unwrap();
+        let view = until(|| {
+            job.write(10);
+            let view = running.control.deploy_of(view.id).unwrap();
+            let compared = view.comparison.as_ref();
+            compared
+                .is_some_and(|compared| compared.different > 0)
+                .then_some(view)
+        });
+        let compared = view.comparison.unwrap();
+        let difference = &compared.differences[0];
+        let rows = |rows: &[serde_json::Value]| rows[0]["rows"].as_i64().unwrap();
+        assert!(
+            rows(&difference.shadow) < rows(&difference.running),
+            "{difference:?}"
+        );
+        assert_eq!(compared.equal, 0);
+        let view = running.control.abort(view.id, "somebody").unwrap();
+        assert_eq!(view.outcome, Outcome::Aborted);
+        assert_eq!(view.reason.as_deref(), Some("somebody took it back"));
+        job.write(150);
+        job.settle(running);
+        assert_eq!(running.control.generation(), 0);
+    });
+    let [all, other, ..] = job.judge();
+    assert!(all > 0 && other == 0);
+    assert_eq!(read_all(&log, &job.dead).len(), 0);
+}

@@ -83,6 +83,10 @@ impl Log for SimLog {
         self.call(Call::Ask, || self.inner.create_topic(spec))
     }
 
+    fn delete_topics(&self, names: &[String]) -> Result<(), LogError> {
+        self.call(Call::Ask, || self.inner.delete_topics(names))
+    }
+
     fn bounds(&self, topic: &str) -> Result<Vec<Bounds>, LogError> {
         self.call(Call::Ask, || {
             let bounds = self.inner.bounds(topic)?;

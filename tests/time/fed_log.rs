@@ -175,6 +175,10 @@ impl Log for FedLog {
         self.inner.create_topic(spec)
     }
 
+    fn delete_topics(&self, names: &[String]) -> Result<(), LogError> {
+        self.inner.delete_topics(names)
+    }
+
     fn bounds(&self, topic: &str) -> Result<Vec<Bounds>, LogError> {
         self.inner.bounds(topic)
     }

@@ -60,6 +60,8 @@ Examples:
                                       give a running service a plugin
   millstream pipelines create pipeline.toml
                                       and a pipeline
+  millstream deploy clicks bot-filter my-filter.wasm
+                                      put another component in place while it runs
 
 Exit codes:
   0    done
@@ -84,6 +86,9 @@ enum Command {
     Pipelines(remote::pipelines::Args),
     DeadLetters(remote::dead_letters::Args),
     Plugins(remote::plugins::Args),
+    Deploy(remote::deploys::Args),
+    Deploys(remote::deploys::DeploysArgs),
+    Rollback(remote::deploys::RollbackArgs),
     Completions(completions::Args),
     Demo(demo::Args),
 }
@@ -103,6 +108,9 @@ pub fn main() -> u8 {
         Command::Pipelines(args) => remote::pipelines::run(&args),
         Command::DeadLetters(args) => remote::dead_letters::run(&args),
         Command::Plugins(args) => remote::plugins::run(&args),
+        Command::Deploy(args) => remote::deploys::deploy(&args),
+        Command::Deploys(args) => remote::deploys::deploys(&args),
+        Command::Rollback(args) => remote::deploys::rollback(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Demo(args) => demo::run(&args, &cli.logs),
     };

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
 use std::time::Duration;
 
 use indicatif::MultiProgress;
@@ -11,12 +12,16 @@ use jiff::SignedDuration;
 use super::place::{AnyLog, open};
 use super::progress::Shown;
 use super::{Failure, logs, signals, state};
+use crate::control::{FollowError, Followed, catch_up};
 use crate::log::Log;
 use crate::pipeline::{Pipeline, config};
 use crate::plugin::PluginEngine;
 use crate::state::InstanceFolder;
-use crate::time::SystemClock;
-use crate::worker::{Rollout, Team};
+use crate::time::{Clock as _, SystemClock};
+use crate::worker::{Team, WorkerError};
+
+/// How long to wait before the log is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Run a pipeline until it is told to stop, or to its end
 ///
@@ -102,7 +107,7 @@ fn work<L: Log>(
 ) -> Result<(), Failure> {
     let config = pipeline.config();
     let folder = InstanceFolder::claim(&config.state.folder, &config.name)?;
-    let mut team = Team::new(config.workers, stop);
+    let mut team = Team::new(config.workers, Arc::clone(&stop));
     if args.until_end {
         team = team.until_end();
     }
@@ -110,8 +115,20 @@ fn work<L: Log>(
     let topics = config.source.topics.clone();
     let shown = Shown::start(Arc::clone(&team), log.clone(), topics, bars)?;
     let clock = SystemClock::new();
-    let rollout = Rollout::fixed(pipeline.clone());
-    let result = team.run(&rollout, engine, &log, &clock, &folder, give_up_after);
+    let instance = folder.instance();
+    let followed = follow(&log, pipeline, engine, instance, &stop, give_up_after)?;
+    let result = match followed {
+        None => Ok(()),
+        Some(Followed {
+            rollout, follower, ..
+        }) => std::thread::scope(|scope| {
+            let (done, until_done) = mpsc::channel::<()>();
+            scope.spawn(move || follower.run(&until_done));
+            let result = team.run(&rollout, engine, &log, &clock, &folder, give_up_after);
+            drop(done);
+            result
+        }),
+    };
     drop(shown);
     let done = team.snapshot();
     tracing::info!(
@@ -129,4 +146,36 @@ fn work<L: Log>(
         }
     );
     Ok(result?)
+}
+
+/// Reads what has been deployed into the pipeline. While the log is away it tries again, as workers do; `None` if it was told to stop
+/// meanwhile.
+fn follow<'a, L: Log>(
+    log: &L,
+    pipeline: &Pipeline,
+    engine: &'a PluginEngine,
+    instance: &str,
+    stop: &AtomicBool,
+    give_up_after: Option<Duration>,
+) -> Result<Option<Followed<'a, L>>, Failure> {
+    let clock = SystemClock::new();
+    while !stop.load(Ordering::Relaxed) {
+        let last = match catch_up(log, pipeline.clone(), engine, instance) {
+            Ok(followed) => return Ok(Some(followed)),
+            Err(FollowError::Log(error)) if error.is_retriable() => WorkerError::Log(error),
+            Err(FollowError::Log(error)) => return Err(WorkerError::from(error).into()),
+            Err(error @ FollowError::Prepare(_)) => return Err(Failure::Plugin(error.to_string())),
+        };
+        let waited = clock.monotonic();
+        if give_up_after.is_some_and(|most| waited >= most) {
+            return Err(WorkerError::GaveUp {
+                waited,
+                last: Box::new(last),
+            }
+            .into());
+        }
+        tracing::warn!(error = %last, again_in = ?AGAIN, "trying again");
+        clock.pause(AGAIN);
+    }
+    Ok(None)
 }

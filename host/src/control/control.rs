@@ -7,9 +7,11 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
+use super::compare::Comparison;
 use super::fit::{Fit, fit};
 use super::history::{Entry, History, State};
 use super::message::{Deploy, Message, PluginRef, Strategy, TrialSpec};
+use super::shadow;
 use crate::pipeline::{Pipeline, PrepareError};
 use crate::plugin::PluginEngine;
 use crate::time::{Clock as _, SystemClock, Timestamp};
@@ -101,6 +103,9 @@ pub struct DeployView {
     pub errors: u64,
     /// What a row took, in microseconds.
     pub micros_per_row: f64,
+    /// Of a shadow that runs in this process, or was the last one to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<Comparison>,
 }
 
 /// What has become of a deploy.
@@ -154,6 +159,8 @@ pub struct Control {
     instance: String,
     rollout: Arc<Rollout>,
     history: Mutex<History>,
+    /// What comparing a shadow has come to, and of which deploy.
+    comparison: Mutex<Option<(u64, Comparison)>>,
     requests: mpsc::Sender<Request>,
     changed: watch::Sender<u64>,
 }
@@ -171,6 +178,7 @@ impl Control {
             instance,
             rollout,
             history: Mutex::new(history),
+            comparison: Mutex::default(),
             requests,
             changed: watch::Sender::new(0),
         };
@@ -234,6 +242,11 @@ impl Control {
                  shadow first"
                     .to_owned(),
             ));
+        }
+        if let Strategy::Shadow { .. } = asked.strategy
+            && let Some(why) = shadow::refusal(running.config())
+        {
+            return Err(DeployError::Conflict(why.to_owned()));
         }
         let deploy = self.message(&running, &new, number, fit, &asked);
         let id = self.ask(What::Deploy(Box::new(deploy), asked.component))?;
@@ -342,6 +355,28 @@ impl Control {
         }
     }
 
+    /// Whether a deploy was asked for here.
+    pub(super) fn is_asked(&self, deploy: &Deploy) -> bool {
+        deploy.host == self.instance
+    }
+
+    /// Takes over what comparing a shadow has come to.
+    pub(super) fn compared(&self, id: u64, comparison: &Comparison) {
+        *self
+            .comparison
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Some((id, comparison.clone()));
+    }
+
+    fn comparison_of(&self, id: u64) -> Option<Comparison> {
+        let comparison = self
+            .comparison
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let of = comparison.as_ref().filter(|(of, _)| *of == id);
+        of.map(|(_, comparison)| comparison.clone())
+    }
+
     /// As the pipeline's file has it.
     pub(super) fn base(&self) -> &Pipeline {
         &self.base
@@ -383,6 +418,7 @@ impl Control {
             rows: tally.rows,
             errors: tally.errors,
             micros_per_row: tally.per_row().as_secs_f64() * 1e6,
+            comparison: self.comparison_of(entry.id),
         }
     }
 }

@@ -8,9 +8,10 @@ use std::time::Duration;
 
 use super::begin::{FollowError, Followed, read};
 use super::control::{Asked, Control, DeployError, Request, What, number_of};
-use super::history::{Entry, History, State, Wanted};
+use super::history::{Entry, History, InPlace, State, Wanted};
 use super::message::{Message, Strategy, TrialSpec};
 use super::prepared::Prepared;
+use super::shadow::Shadow;
 use super::topic::Topic;
 use crate::log::{Fetched, Log, LogError, Outbox, Reader as _, Writer as _};
 use crate::pipeline::{Function, Pipeline};
@@ -48,6 +49,10 @@ pub struct Follower<'a, L: Log> {
     said: Option<(u64, State)>,
     /// Deploys that this process has written, by their tokens.
     awaited: BTreeMap<String, mpsc::Sender<Result<u64, DeployError>>>,
+    /// The version that runs beside, if this process was asked for one.
+    shadow: Option<Shadow<L>>,
+    /// When the log is asked again whether a shadow may start.
+    shadow_at: Duration,
     /// Deploys that have come back: their tokens and numbers.
     heard: Vec<(String, u64)>,
 }
@@ -96,6 +101,8 @@ impl<'a, L: Log> Follower<'a, L> {
             said: None,
             awaited: BTreeMap::new(),
             heard: Vec::new(),
+            shadow: None,
+            shadow_at: Duration::ZERO,
         };
         Ok(Followed {
             control,
@@ -126,6 +133,7 @@ impl<'a, L: Log> Follower<'a, L> {
         self.read_on()?;
         self.follow()?;
         self.answer();
+        self.keep_shadow()?;
         self.judge()
     }
 
@@ -203,6 +211,75 @@ impl<'a, L: Log> Follower<'a, L> {
                 None => Err(LogError::Refused(error.to_string())),
             },
         }
+    }
+
+    /// Starts, compares or ends the version that runs beside.
+    fn keep_shadow(&mut self) -> Result<(), LogError> {
+        let is_ours =
+            |entry: &&Entry| entry.state == State::Shadow && self.control.is_asked(&entry.deploy);
+        let wanted = self.history.active().filter(is_ours).cloned();
+        if let Some(shadow) = self.shadow.take() {
+            match &wanted {
+                Some(entry) if entry.id == shadow.id => self.shadow = Some(shadow),
+                _ => shadow.end(),
+            }
+        }
+        let Some(entry) = wanted else {
+            return Ok(());
+        };
+        let Some(shadow) = &mut self.shadow else {
+            return self.start_shadow(&entry);
+        };
+        let ended = shadow.ended();
+        let comparison = shadow.compare()?;
+        self.control.compared(entry.id, comparison);
+        let in_a_row = comparison.in_a_row;
+        if let Some(why) = ended {
+            return self.say(entry.id, |deploy| Message::Abort {
+                deploy,
+                reason: format!("the shadow ended: {why}"),
+                automatic: true,
+            });
+        }
+        match entry.deploy.strategy {
+            Strategy::Shadow {
+                windows: Some(windows),
+            } if in_a_row >= windows => self.say(entry.id, |deploy| Message::Promote { deploy }),
+            _ => Ok(()),
+        }
+    }
+
+    fn start_shadow(&mut self, entry: &Entry) -> Result<(), LogError> {
+        let now = self.clock.monotonic();
+        if now < self.shadow_at {
+            return Ok(());
+        }
+        self.shadow_at = now + AGAIN;
+        let mut steps = self.wanted.steps.clone();
+        let place = InPlace {
+            base: entry.deploy.base.clone(),
+            now: entry.deploy.to.clone(),
+            previous: None,
+        };
+        steps.insert(entry.deploy.step.clone(), place);
+        let pipeline = match self.prepared().pipeline(&steps) {
+            Ok(pipeline) => pipeline,
+            Err(FollowError::Log(error)) => return Err(error),
+            Err(FollowError::Prepare(error)) => {
+                return self.say(entry.id, |deploy| Message::Abort {
+                    deploy,
+                    reason: format!("a host can't run it: {error}"),
+                    automatic: true,
+                });
+            }
+        };
+        match Shadow::start(entry.id, &pipeline, self.engine, &self.log) {
+            Ok(shadow) => self.shadow = Some(shadow),
+            Err(error) => {
+                tracing::warn!(deploy = entry.id, %error, "a shadow can't start; trying again")
+            }
+        }
+        Ok(())
     }
 
     /// Says what becomes of the deploy that is under way or on trial.

@@ -6,6 +6,7 @@
 //! - `follower`: the thread that reads the topic, prepares versions (`prepared`), lets the workers have them
 //!   ([`Rollout`](crate::worker::Rollout)), and says what becomes of those on trial.
 //! - `fit`: whether a component may take the place of another.
+//! - `shadow`: a version that runs beside the one in place; `compare`: what comes of the two.
 //!
 //! # What is promised
 //! - **One order.** Deploys take effect in the order of the topic. One that another has overtaken is refused by every host alike.
@@ -15,15 +16,18 @@
 //!   back by the process that sees it, for all.
 
 mod begin;
+mod compare;
 mod control;
 mod fit;
 mod follower;
 mod history;
 mod message;
 mod prepared;
+mod shadow;
 mod topic;
 
 pub use begin::{FollowError, Followed, catch_up};
+pub use compare::{Comparison, Difference};
 pub use control::{Asked, Control, DeployError, DeployView, Outcome};
 pub use follower::Follower;
 pub use message::{PluginRef, Strategy, TrialSpec};

@@ -199,6 +199,12 @@ pub trait Log: Clone + Send + Sync + 'static {
     /// If the log can't be reached or refuses the name or the settings.
     fn create_topic(&self, spec: &TopicSpec) -> Result<(), LogError>;
 
+    /// Deletes topics with all that is in them, as far as they exist. Nobody may read or write them any more.
+    ///
+    /// # Errors
+    /// If the log can't be reached or refuses.
+    fn delete_topics(&self, names: &[String]) -> Result<(), LogError>;
+
     /// The bounds of all partitions of a topic, by partition number.
     ///
     /// # Errors

@@ -251,6 +251,15 @@ impl Pipeline {
         Self::of(config, functions)
     }
 
+    /// The same functions in a pipeline that reads, writes and keeps elsewhere; its steps must be the same.
+    #[must_use]
+    pub(crate) fn with_config(&self, config: PipelineConfig) -> Self {
+        Self {
+            config,
+            ..self.clone()
+        }
+    }
+
     /// The same pipeline with another component in the function of this number.
     ///
     /// # Errors

@@ -31,6 +31,7 @@ macro_rules! log_suite {
             bounds_follow_the_records,
             keys_choose_partitions_as_in_kafkas_own_client,
             an_unknown_topic_is_named_and_never_made,
+            a_deleted_topic_is_gone_and_its_name_free,
             a_topic_made_twice_stays_as_it_was,
             topics_with_bad_names_are_refused,
         }

@@ -7,7 +7,7 @@ use millstream::time::Timestamp;
 
 use super::support::{
     Read, at, join_alone, membership, new_topic, outbox, poll_records, poll_to_end, read_from,
-    unique, write, write_numbers,
+    unique, until, write, write_numbers,
 };
 
 pub(crate) fn records_are_read_in_the_order_written<L: Log>(log: &L) {
@@ -288,6 +288,24 @@ pub(crate) fn an_unknown_topic_is_named_and_never_made<L: Log>(log: &L) {
         .unwrap_err();
     assert!(error.to_string().contains(&*name), "{error}");
     assert_eq!(log.topic(&name).unwrap(), None);
+}
+
+pub(crate) fn a_deleted_topic_is_gone_and_its_name_free<L: Log>(log: &L) {
+    let (kept, topic) = (new_topic(log, 1), new_topic(log, 2));
+    write(log, &topic, &[(0, "old"), (1, "old")]);
+    write(log, &kept, &[(0, "kept")]);
+    let names = [topic.to_string(), unique("unknown")];
+    log.delete_topics(&names).unwrap();
+    until("the topic is gone", || log.topic(&topic).unwrap().is_none());
+    let spec = TopicSpec {
+        name: topic.to_string(),
+        partitions: 1,
+        settings: Default::default(),
+    };
+    log.create_topic(&spec).unwrap();
+    write(log, &topic, &[(0, "new")]);
+    assert_eq!(read_from(log, &topic, &[], 1)[0].text(), "new");
+    assert_eq!(read_from(log, &kept, &[], 1)[0].text(), "kept");
 }
 
 pub(crate) fn a_topic_made_twice_stays_as_it_was<L: Log>(log: &L) {

@@ -1,7 +1,8 @@
-//! Commands that ask a running service: `millstream pipelines`, `dead-letters` and `plugins`.
+//! Commands that ask a running service: `millstream pipelines`, `dead-letters`, `plugins`, `deploy`, `deploys` and `rollback`.
 
 mod client;
 pub(super) mod dead_letters;
+pub(super) mod deploys;
 pub(super) mod pipelines;
 pub(super) mod plugins;
 

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _, Seek as _, Write};
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
 use super::Service;
@@ -81,20 +82,44 @@ impl Named {
     }
 }
 
-/// What went wrong with a push.
-enum Told {
+/// What went wrong with a component that was sent.
+pub(super) enum Told {
     File(io::Error),
     Failure(Failure),
 }
 
+/// A component file that is sent.
+pub(super) struct Component {
+    file: File,
+    /// SHA-256, in hexadecimal.
+    pub(super) sha256: String,
+    size: u64,
+}
+
+impl Component {
+    /// Reads it once, for its digest.
+    pub(super) fn open(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let (sha256, size) = digest(&mut file)?;
+        file.rewind()?;
+        Ok(Self { file, sha256, size })
+    }
+
+    /// Sends it.
+    pub(super) fn post<T: DeserializeOwned>(
+        self,
+        client: &Client,
+        path: &str,
+    ) -> Result<T, Failure> {
+        let Self { file, size, .. } = self;
+        client.post(path, "application/wasm", file.take(size), size)
+    }
+}
+
 fn push(client: &Client, file: &Path) -> Result<PluginInfo, Told> {
-    let mut component = File::open(file).map_err(Told::File)?;
-    let (sha256, size) = digest(&mut component).map_err(Told::File)?;
-    component.rewind().map_err(Told::File)?;
-    let path = format!("/v1/plugins?sha256={sha256}");
-    client
-        .post(&path, "application/wasm", component.take(size), size)
-        .map_err(Told::Failure)
+    let component = Component::open(file).map_err(Told::File)?;
+    let path = format!("/v1/plugins?sha256={}", component.sha256);
+    component.post(client, &path).map_err(Told::Failure)
 }
 
 fn digest(file: &mut File) -> io::Result<(String, u64)> {

@@ -45,6 +45,25 @@ pub(super) const VERSION_KEY: &[u8] = b"format";
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(super) struct TopicId(pub(super) u32);
 
+impl TopicId {
+    /// The keys of all its blocks.
+    pub(super) fn blocks(self) -> RangeInclusive<[u8; 16]> {
+        let first = PartitionId {
+            topic: self,
+            partition: 0,
+        };
+        let mut last = [u8::MAX; 16];
+        last[..4].copy_from_slice(&self.0.to_be_bytes());
+        first.block_key(Offset(0))..=last
+    }
+
+    /// Whether a key says where a group stands in it.
+    pub(super) fn is_of_group_key(self, key: &[u8]) -> bool {
+        let end = key.len().checked_sub(8).and_then(|at| key.get(at..));
+        end.is_some_and(|end| end.starts_with(&self.0.to_be_bytes()))
+    }
+}
+
 /// What is stored of a topic.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) struct StoredTopic {

@@ -109,6 +109,12 @@ impl Log for EmbeddedLog {
         self.shared.create_topic(spec)
     }
 
+    fn delete_topics(&self, names: &[String]) -> Result<(), LogError> {
+        names
+            .iter()
+            .try_for_each(|name| self.shared.delete_topic(name))
+    }
+
     fn bounds(&self, topic: &str) -> Result<Vec<Bounds>, LogError> {
         let start = Offset(0);
         let state = self.shared.state();

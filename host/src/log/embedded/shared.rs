@@ -125,6 +125,17 @@ impl Shared {
         Ok(())
     }
 
+    /// Deletes a topic with all that is in it, if there is one.
+    pub(super) fn delete_topic(&self, name: &str) -> Result<(), LogError> {
+        let _turn = self.turn();
+        let Some(id) = self.state().topics.get(name).map(|topic| topic.id) else {
+            return Ok(());
+        };
+        self.store.delete_topic(name, id)?;
+        self.state().topics.remove(name);
+        Ok(())
+    }
+
     /// Takes a session in; whoever held its transactional id leaves.
     pub(super) fn join(&self, membership: &Membership) -> Result<SessionId, LogError> {
         let name = membership.transactional_id();

@@ -183,6 +183,24 @@ impl Log for KafkaLog {
         self.wait_until_served(&spec.name)
     }
 
+    fn delete_topics(&self, names: &[String]) -> Result<(), LogError> {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let options = AdminOptions::new()
+            .request_timeout(Some(REQUEST_TIMEOUT))
+            .operation_timeout(Some(REQUEST_TIMEOUT));
+        for result in self.wait(self.admin.delete_topics(&names, &options))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::UnknownTopicOrPartition)) => {}
+                Err((name, code)) => {
+                    return Err(LogError::Refused(format!(
+                        "cannot delete topic {name}: {code}"
+                    )));
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn bounds(&self, topic: &str) -> Result<Vec<Bounds>, LogError> {
         let info = self
             .topic(topic)?

@@ -108,6 +108,22 @@ impl FolderStore {
         batch.commit().map_err(storage_error)
     }
 
+    /// Removes a topic and all that is in it.
+    pub(super) fn delete_topic(&self, name: &str, topic: TopicId) -> Result<(), LogError> {
+        let mut batch = self.batch();
+        batch.remove(&self.topics, name);
+        for block in self.records.range(topic.blocks()) {
+            batch.remove(&self.records, block.key().map_err(storage_error)?);
+        }
+        for offset in self.groups.iter() {
+            let key = offset.key().map_err(storage_error)?;
+            if topic.is_of_group_key(&key) {
+                batch.remove(&self.groups, key);
+            }
+        }
+        batch.commit().map_err(storage_error)
+    }
+
     /// Writes all of it or nothing, and returns when it is on disk.
     pub(super) fn commit(
         &self,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::{NewBlock, NewGroupOffset, Visit};
-use crate::log::embedded::format::{self, PartitionId};
+use crate::log::embedded::format::{self, PartitionId, TopicId};
 use crate::log::{LogError, Offset};
 
 /// Blocks and offsets of groups under the keys that they would have in a folder.
@@ -33,6 +33,13 @@ impl MemoryStore {
             let value = format::encode_group_offset(new.offset.offset, &new.offset.metadata);
             (new.at.group_key(new.group), value)
         }));
+    }
+
+    pub(super) fn delete_topic(&self, topic: TopicId) {
+        let mut contents = self.contents();
+        let blocks = topic.blocks();
+        contents.records.retain(|key, _| !blocks.contains(key));
+        contents.groups.retain(|key, _| !topic.is_of_group_key(key));
     }
 
     pub(super) fn group_value(&self, key: &[u8]) -> Option<Vec<u8>> {

@@ -71,6 +71,17 @@ impl Store {
         }
     }
 
+    /// Removes a topic, its records and where groups stand in it: all or nothing, since its number may be given again.
+    pub(super) fn delete_topic(&self, name: &str, topic: TopicId) -> Result<(), LogError> {
+        match self {
+            Store::Folder(folder) => folder.delete_topic(name, topic),
+            Store::Memory(memory) => {
+                memory.delete_topic(topic);
+                Ok(())
+            }
+        }
+    }
+
     /// Writes all of it or nothing, and returns when it is safe.
     pub(super) fn commit(
         &self,

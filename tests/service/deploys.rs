@@ -1,0 +1,273 @@
+//! A day with deploys, on Kafka: a version that fails, one that is first a shadow, one rolled back, and a crash in between; under load
+//! all the time, and every window is right.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use millstream::log::Log;
+use millstream::log::kafka::KafkaLog;
+use millstream::time::Timestamp;
+use serde_json::Value;
+
+use crate::rig::{DEPLOY, Home, Service, VIEW};
+use crate::support::{ToWrite, components, create, ends, kafka, read_all, unique, write};
+
+const PARTITIONS: i32 = 4;
+/// Event time between two rows of a partition, and the size of a window, in milliseconds.
+const STEP: i64 = 10;
+const WINDOW: i64 = 1_000;
+
+/// Numbers that are written all the time, and what they come to.
+#[derive(Default)]
+struct Load {
+    rows: i64,
+    /// The sum and the number of rows of each window.
+    expected: BTreeMap<i64, (i64, i64)>,
+}
+
+impl Load {
+    fn write<L: Log>(&mut self, log: &L, topic: &str, rows: i64) {
+        let mut records: Vec<ToWrite> = Vec::new();
+        for row in self.rows..self.rows + rows {
+            for partition in 0..PARTITIONS {
+                let (at, n) = (row * STEP, row % 200 + i64::from(partition));
+                let (sum, count) = self.expected.entry(at / WINDOW * WINDOW).or_default();
+                *sum += n;
+                *count += 1;
+                let value = format!(r#"{{"at":{at},"n":{n}}}"#);
+                records.push((partition, None, Some(value.into_bytes()), Timestamp(at)));
+            }
+        }
+        self.rows += rows;
+        write(log, topic, records);
+    }
+
+    /// Writes while something is done.
+    fn while_doing<T>(&mut self, log: &KafkaLog, topic: &str, what: impl FnOnce() -> T + Send) -> T
+    where
+        T: Send,
+    {
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let doing = scope.spawn(|| {
+                let came = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
+                done.store(true, Ordering::Relaxed);
+                came
+            });
+            while !done.load(Ordering::Relaxed) {
+                self.write(log, topic, 20);
+                std::thread::park_timeout(std::time::Duration::from_millis(20));
+            }
+            doing.join().unwrap().unwrap()
+        })
+    }
+}
+
+/// Marks in the component make versions of it.
+fn version(home: &Home, number: u8, fault: u8) -> String {
+    let mut bytes = std::fs::read(components().join("fixtures/marked.wasm")).unwrap();
+    let mark = b"millstream-m:";
+    let at = bytes.windows(mark.len()).position(|window| window == mark);
+    let at = at.unwrap() + mark.len();
+    (bytes[at], bytes[at + 2]) = (number, fault);
+    let path = home.path(&format!("version-{number}-{fault}.wasm"));
+    std::fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+fn file(name: &str, address: &str) -> String {
+    format!(
+        r#"
+        name = "{name}"
+        workers = 2
+        source = {{ topic = "{name}-numbers", event_time = {{ field = "at", unit = "ms" }}, allowed_disorder = "0s" }}
+        sink.topic = "{name}-sums"
+        dead_letters.topic = "{name}-dead"
+        late.topic = "{name}-late"
+        state.folder = "state"
+        [log]
+        kafka = {{ "bootstrap.servers" = "{address}" }}
+        create_topics = true
+        [[step]]
+        name = "sum"
+        aggregate = "marked@0.1.0"
+        window = {{ tumbling = "1s" }}
+        "#
+    )
+}
+
+fn deploys(service: &Service, name: &str) -> Vec<Value> {
+    let list = ["deploys", "list", name, "--output", "json"];
+    let list = service.told(VIEW, &list);
+    list.lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+#[test]
+fn a_day_with_deploys() {
+    let Some(log) = kafka() else { return };
+    let address = std::env::var("MILLSTREAM_TEST_KAFKA").unwrap();
+    let (home, name) = (Home::new(""), unique("deploys"));
+    let topic = format!("{name}-numbers");
+    create(&log, &topic, PARTITIONS, &[]);
+    let mut load = Load::default();
+    load.write(&log, &topic, 300);
+
+    let service = home.start();
+    service.push("fixtures/marked.wasm");
+    let path = home.path("pipeline.toml");
+    std::fs::write(&path, file(&name, &address)).unwrap();
+    service.told(DEPLOY, &["pipelines", "create", path.to_str().unwrap()]);
+    service.pipeline_until(&name, |view| view["progress"]["results"] != 0);
+
+    // A version that traps: it is in place, fails, and is taken back.
+    let bad = version(&home, b'3', b't');
+    load.while_doing(&log, &topic, || {
+        service.told(DEPLOY, &["deploy", &name, "sum", &bad]);
+        let watched = service.client(VIEW, &["deploys", "watch", &name, &id(&service, &name)]);
+        let said = String::from_utf8_lossy(&watched.stderr).into_owned();
+        assert_eq!(watched.status.code(), Some(3), "{said}");
+        assert!(said.contains("this version has a bug"), "{said}");
+    });
+    assert_eq!(deploys(&service, &name)[0]["outcome"], "rolled-back");
+
+    // One that differs is a shadow until it has shown that it does not.
+    let good = version(&home, b'0', b'-');
+    load.while_doing(&log, &topic, || {
+        let shadow = ["deploy", &name, "sum", &good, "--shadow", "--windows", "3"];
+        let said = service.told(DEPLOY, &shadow);
+        assert!(
+            said.contains("shadow") && said.contains("on-trial"),
+            "{said}"
+        );
+    });
+    let last = deploys(&service, &name).remove(0);
+    assert_eq!(last["outcome"], "on-trial");
+    let now = service.pipeline_until(&name, |view| {
+        view["steps"][0]["sha256"] == last["to"]["sha256"]
+    });
+    assert_eq!(now["steps"][0]["plugin"], "marked@0.1.0");
+
+    // Events tell of it, as they do of what has happened before.
+    let events = format!(
+        "/v1/pipelines/{name}/deploys/{}/events",
+        deploys(&service, &name)[1]["id"]
+    );
+    let events = service.ask("GET", &events, VIEW, b"");
+    assert!(
+        events.media_type.starts_with("text/event-stream"),
+        "{events:?}"
+    );
+    assert!(
+        events.body.contains("\"outcome\":\"rolled-back\""),
+        "{events:?}"
+    );
+
+    let canary = version(&home, b'1', b'.');
+    load.while_doing(&log, &topic, || {
+        let canary = [
+            "deploy", &name, "sum", &canary, "--canary", "25", "--rows", "100",
+        ];
+        service.told(DEPLOY, &canary);
+        service.told(DEPLOY, &["rollback", &name, "sum"]);
+    });
+    let last = deploys(&service, &name).remove(0);
+    assert_eq!(
+        (&last["is_rollback"], &last["by"]),
+        (&true.into(), &"deploy".into())
+    );
+    service.kill();
+    load.write(&log, &topic, 200);
+
+    let service = home.start();
+    load.while_doing(&log, &topic, || {
+        service.pipeline_until(&name, |view| view["state"] == "running");
+    });
+    let now = service.pipeline_until(&name, |view| {
+        view["steps"][0]["sha256"] == last["to"]["sha256"]
+    });
+    assert_eq!(now["state"], "running");
+    let sources: BTreeMap<String, i64> = ends(&log, &topic)
+        .into_iter()
+        .map(|(at, end)| (at.to_string(), end.0))
+        .collect();
+    service.pipeline_until(&name, |view| {
+        let read = |(at, end): (&String, &i64)| view["positions"][at].as_i64() == Some(*end);
+        view["progress"]["settled"] == true && sources.iter().all(read)
+    });
+    service.end();
+    judge(&log, &name, &load);
+}
+
+fn id(service: &Service, name: &str) -> String {
+    deploys(service, name)[0]["id"].to_string()
+}
+
+/// Every window is there once, and right.
+fn judge(log: &KafkaLog, name: &str, load: &Load) {
+    let mut seen = BTreeSet::new();
+    for record in read_all(log, &format!("{name}-sums")) {
+        let json = record.json();
+        let number = |name: &str| json[name].as_i64().unwrap();
+        let start = number("window_start_ms");
+        assert!(seen.insert(start), "twice: {json}");
+        let right = load.expected[&start];
+        assert_eq!((number("sum"), number("rows")), right, "{json}");
+    }
+    let all: BTreeSet<i64> = load.expected.keys().copied().rev().skip(1).collect();
+    assert_eq!(seen, all);
+    assert_eq!(read_all(log, &format!("{name}-dead")).len(), 0);
+}
+
+#[test]
+fn a_deploy_that_can_not_be_is_told_why() {
+    let home = Home::new("");
+    std::fs::create_dir_all(home.path("data")).unwrap();
+    let log = crate::rig::open_log(&home.path("data/log"));
+    let name = unique("refused");
+    create(&log, &format!("{name}-clicks"), 1, &[]);
+    drop(log);
+    let service = home.start();
+    let [filter, aggregate] =
+        ["bot-filter.wasm", "unique-visitors.wasm"].map(|file| service.push(file));
+    let text = crate::rig::pipeline(&name, "embedded = \"log\"", &filter, &aggregate);
+    let path = home.path("pipeline.toml");
+    std::fs::write(&path, text).unwrap();
+    service.told(DEPLOY, &["pipelines", "create", path.to_str().unwrap()]);
+    service.pipeline_until(&name, |view| view["state"] == "running");
+    let post = |path: &str, body: &str| {
+        let path = format!("/v1/pipelines/{path}");
+        let headers = [
+            ("authorization", DEPLOY),
+            ("content-type", "application/json"),
+        ];
+        service.ask_with("POST", &path, &headers, body.as_bytes())
+    };
+    let deploy = |step: &str, plugin: &str, more: &str| {
+        let body = format!(r#"{{"step":"{step}","plugin":"{plugin}"{more}}}"#);
+        post(&format!("{name}/deploys"), &body)
+    };
+    let why = deploy("bot-filter", &aggregate, "").problem(422, "component-refused");
+    assert!(why.contains("is a aggregate component"), "{why}");
+    let why = deploy("bots", &filter, "").problem(404, "no-such-step");
+    assert!(why.contains("bot-filter, unique-visitors"), "{why}");
+    deploy("bot-filter", "bots@9", "").problem(404, "no-such-plugin");
+    let why = deploy("bot-filter", &filter, r#","percent":5"#).problem(400, "bad-request");
+    assert!(why.starts_with("percent"), "{why}");
+    post("none/deploys", "{}").problem(422, "unprocessable-entity");
+    let why = post(&format!("{name}/steps/bot-filter/rollback"), "").problem(409, "conflict");
+    assert!(why.contains("nothing was deployed"), "{why}");
+    let path = format!("/v1/pipelines/{name}/deploys/7");
+    service
+        .ask("GET", &path, VIEW, b"")
+        .problem(404, "no-such-deploy");
+    let viewer = service.client(VIEW, &["deploy", &name, "bot-filter", &filter]);
+    assert!(String::from_utf8_lossy(&viewer.stderr).contains("role view"));
+
+    service.told(DEPLOY, &["pipelines", "pause", &name]);
+    service.pipeline_until(&name, |view| view["state"] == "paused");
+    let why = deploy("bot-filter", &filter, "").problem(409, "conflict");
+    assert!(why.contains("does not run just now"), "{why}");
+    service.end();
+}
