@@ -332,7 +332,7 @@ fn the_services_page_names_every_path_and_state() {
     let states = page("host/src/service/view.rs");
     let names = states.split("=> \"").skip(1);
     let names: Vec<&str> = names.map(|rest| rest.split('"').next().unwrap()).collect();
-    assert_eq!(names.len(), 9);
+    assert_eq!(names.len(), 10);
     for name in names {
         assert!(text.contains(&format!("| `{name}` |")), "{name}");
     }

@@ -7,6 +7,7 @@
 mod support;
 
 mod api;
+mod change;
 mod life;
 mod rig;
 mod secure;

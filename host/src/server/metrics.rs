@@ -151,6 +151,8 @@ mod tests {
     #[test]
     fn a_pipeline_is_told_in_base_units_and_its_name_is_escaped() {
         let view = PipelineView {
+            refused: None,
+            reset: None,
             name: "a\"b".to_owned(),
             origin: Origin::Api,
             wanted: Desired::Running,

@@ -30,7 +30,7 @@ use utoipa_axum::routes;
 
 pub use dead_letters::DeadLetterList;
 pub use listen::{ListenError, Server};
-pub use pipelines::PipelineList;
+pub use pipelines::{PipelineList, ResetRequest};
 pub use plugins::PluginList;
 pub use problem::Problem;
 
@@ -46,7 +46,7 @@ const UPLOAD: u32 = 10;
     info(
         title = "Millstream",
         description = "A service that runs event-time pipelines. Errors are problem details (RFC 9457). Tokens have a role: view \
-                       may look, deploy may create, pause, resume and push, admin may delete."
+                       may look, deploy may create, update, pause, resume and push, admin may reset and delete."
     ),
     modifiers(&Bearer),
     security(("token" = []))
@@ -87,11 +87,13 @@ fn parts() -> Parts {
             .routes(routes!(plugins::show)),
         deploy: OpenApiRouter::new()
             .routes(routes!(pipelines::create))
+            .routes(routes!(pipelines::update))
             .routes(routes!(pipelines::pause))
             .routes(routes!(pipelines::resume)),
         push: OpenApiRouter::new().routes(routes!(plugins::push)),
         admin: OpenApiRouter::new()
             .routes(routes!(pipelines::delete))
+            .routes(routes!(pipelines::reset))
             .routes(routes!(plugins::delete)),
     }
 }
@@ -158,6 +160,7 @@ mod tests {
             "/v1/pipelines/{name}",
             "/v1/pipelines/{name}/pause",
             "/v1/pipelines/{name}/resume",
+            "/v1/pipelines/{name}/reset",
             "/v1/pipelines/{name}/dead-letters",
             "/v1/pipelines/{name}/dead-letters/{partition}/{offset}",
             "/v1/plugins",
@@ -176,7 +179,7 @@ mod tests {
                 assert!(operation["summary"].is_string(), "{method} {path}");
             }
         }
-        assert_eq!(ids.len(), 15, "{ids:?}");
+        assert_eq!(ids.len(), 17, "{ids:?}");
         assert!(api["components"]["schemas"]["Problem"].is_object());
     }
 }

@@ -144,6 +144,7 @@ impl From<ServiceError> for Problem {
                 "The pipeline can't run",
                 detail,
             ),
+            ServiceError::Unfit(_) => Self::bad_request(detail),
             ServiceError::Registry(error) => error.into(),
             ServiceError::NoDeadLetter { .. } => Self::new(
                 StatusCode::NOT_FOUND,

@@ -62,11 +62,14 @@ impl Service {
             wanted,
             text: Some(text.to_owned()),
             plugins: configured.plugins,
+            reset: None,
         };
         self.records.write(&name, &record)?;
-        inner.entries.insert(name.clone(), Entry::new(None, record));
+        let mut entry = Entry::new(None, record);
+        entry.prepared = Some(pipeline);
+        inner.entries.insert(name.clone(), entry);
         tracing::info!(pipeline = name, "created");
-        self.want(&mut inner, &name, Some(pipeline));
+        self.want(&mut inner, &name);
         self.shown(&inner, &name)
     }
 
@@ -97,8 +100,7 @@ impl Service {
         let entry = entry(&mut inner, name)?;
         if let Some(file) = &entry.file {
             return Err(ServiceError::Conflict(format!(
-                "{name} is a file of the service's folder of pipelines ({}): pause it, or remove the file and start the \
-                 service again",
+                "{name} is a file of the service's folder of pipelines ({}): pause it, or remove the file",
                 file.display()
             )));
         }
@@ -106,7 +108,7 @@ impl Service {
         entry.is_deleted = true;
         tracing::info!(pipeline = name, "deleted");
         let action = entry.machine.want(Wanted::Still, self.clock.monotonic());
-        self.act(&mut inner, name, action, None);
+        self.act(&mut inner, name, action);
         remove_if_over(&mut inner, name);
         Ok(())
     }
@@ -158,7 +160,7 @@ impl Service {
         })
     }
 
-    fn config_of(&self, name: &str) -> Result<PipelineConfig, ServiceError> {
+    pub(super) fn config_of(&self, name: &str) -> Result<PipelineConfig, ServiceError> {
         self.pipeline(name)?;
         let configured = self.configure(name);
         configured
@@ -204,11 +206,11 @@ impl Service {
         self.records.write(name, &record)?;
         entry.record = record;
         tracing::info!(pipeline = name, ?wanted, "asked");
-        self.want(&mut inner, name, None);
+        self.want(&mut inner, name);
         self.shown(&inner, name)
     }
 
-    fn still_there(&self, reference: &str) -> Result<(), ServiceError> {
+    pub(super) fn still_there(&self, reference: &str) -> Result<(), ServiceError> {
         let reference: Reference = reference
             .parse()
             .map_err(|error| ServiceError::Invalid(format!("{reference}: {error}")))?;
@@ -216,14 +218,14 @@ impl Service {
         Ok(())
     }
 
-    fn shown(&self, inner: &Inner, name: &str) -> Result<PipelineView, ServiceError> {
+    pub(super) fn shown(&self, inner: &Inner, name: &str) -> Result<PipelineView, ServiceError> {
         let entry = inner.entries.get(name);
         let entry = entry.ok_or_else(|| ServiceError::Unknown(name.to_owned()))?;
         Ok(entry.view(name, self.clock.monotonic()))
     }
 }
 
-fn kafka(settings: &KafkaSettings) -> Result<KafkaLog, LogError> {
+pub(super) fn kafka(settings: &KafkaSettings) -> Result<KafkaLog, LogError> {
     let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
     KafkaLog::new(settings.iter().map(owned).collect())
 }

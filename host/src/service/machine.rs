@@ -10,6 +10,9 @@
 //!    ▲                                     want paused        │
 //!    └────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! A reset is made while there are no workers, in `Resetting`: at once from `Idle` and `Waiting`, and from `Working` when they have
+//! ended. What is wanted then decides whether `Working` or `Idle` comes next.
 
 use std::time::Duration;
 
@@ -39,6 +42,8 @@ pub(super) enum Phase {
         /// When.
         until: Duration,
     },
+    /// It has no workers, and is made to begin anew.
+    Resetting,
 }
 
 /// How a run ended.
@@ -61,6 +66,8 @@ pub(super) enum Action {
     Start,
     /// Tell its workers to end.
     Stop,
+    /// Make it begin anew.
+    Reset,
 }
 
 /// How long a pipeline that has failed waits.
@@ -98,6 +105,8 @@ pub(super) struct Machine {
     wanted: Wanted,
     phase: Phase,
     failures: u32,
+    /// Whether it is reset when its workers have ended.
+    is_to_be_reset: bool,
 }
 
 impl Machine {
@@ -107,6 +116,7 @@ impl Machine {
             wanted: Wanted::Still,
             phase: Phase::Idle,
             failures: 0,
+            is_to_be_reset: false,
         }
     }
 
@@ -134,6 +144,7 @@ impl Machine {
                 self.phase = Phase::Stopping;
                 Action::Stop
             }
+            (_, Phase::Resetting) => Action::Nothing,
             (Wanted::Still, Phase::Idle | Phase::Waiting { .. }) => {
                 self.phase = Phase::Idle;
                 Action::Nothing
@@ -142,8 +153,63 @@ impl Machine {
         }
     }
 
+    /// It is to be what it has become: its workers end, and others begin. One that rests goes on resting, and one that waits after
+    /// a failure is started at once.
+    pub(super) fn restart(&mut self, now: Duration) -> Action {
+        match (self.wanted, self.phase) {
+            (Wanted::Running, Phase::Working { .. }) => {
+                self.phase = Phase::Stopping;
+                Action::Stop
+            }
+            (wanted, _) => self.want(wanted, now),
+        }
+    }
+
+    /// It is to begin anew.
+    pub(super) fn reset(&mut self) -> Action {
+        match self.phase {
+            Phase::Idle | Phase::Waiting { .. } => {
+                self.phase = Phase::Resetting;
+                Action::Reset
+            }
+            Phase::Working { .. } => {
+                self.is_to_be_reset = true;
+                self.phase = Phase::Stopping;
+                Action::Stop
+            }
+            Phase::Stopping => {
+                self.is_to_be_reset = true;
+                Action::Nothing
+            }
+            Phase::Resetting => Action::Nothing,
+        }
+    }
+
+    /// A reset that has not begun is left for another time.
+    pub(super) fn postpone_reset(&mut self) {
+        self.is_to_be_reset = false;
+    }
+
+    /// It has been made to begin anew, or could not be.
+    pub(super) fn was_reset(&mut self, now: Duration) -> Action {
+        match self.wanted {
+            Wanted::Running => {
+                self.failures = 0;
+                self.start(now)
+            }
+            Wanted::Still => {
+                self.phase = Phase::Idle;
+                Action::Nothing
+            }
+        }
+    }
+
     /// Its workers have ended.
     pub(super) fn ended(&mut self, end: End, now: Duration, backoff: &Backoff) -> Action {
+        if std::mem::take(&mut self.is_to_be_reset) {
+            self.phase = Phase::Resetting;
+            return Action::Reset;
+        }
         match (self.phase, self.wanted) {
             (Phase::Stopping, Wanted::Running) => self.start(now),
             (_, Wanted::Still) => {
@@ -270,6 +336,45 @@ mod tests {
     }
 
     #[test]
+    fn one_that_is_reset_ends_first_and_then_is_as_it_was_wanted() {
+        let mut machine = running();
+        assert_eq!(machine.reset(), Action::Stop);
+        assert_eq!(machine.want(Wanted::Running, at(1)), Action::Nothing);
+        assert_eq!(machine.ended(End::Done, at(2), &BACKOFF), Action::Reset);
+        assert_eq!(machine.phase(), Phase::Resetting);
+        assert_eq!(machine.want(Wanted::Running, at(3)), Action::Nothing);
+        assert_eq!(machine.time(at(1_000)), Action::Nothing);
+        assert_eq!(machine.was_reset(at(4)), Action::Start);
+        machine.want(Wanted::Still, at(5));
+        assert_eq!(machine.ended(End::Done, at(6), &BACKOFF), Action::Nothing);
+        assert_eq!(machine.reset(), Action::Reset, "it rests already");
+        assert_eq!(machine.was_reset(at(7)), Action::Nothing);
+        assert_eq!(machine.phase(), Phase::Idle);
+    }
+
+    #[test]
+    fn a_reset_that_is_postponed_is_none() {
+        let mut machine = running();
+        machine.reset();
+        machine.postpone_reset();
+        machine.want(Wanted::Still, at(1));
+        assert_eq!(machine.ended(End::Done, at(2), &BACKOFF), Action::Nothing);
+        assert_eq!(machine.phase(), Phase::Idle);
+    }
+
+    #[test]
+    fn one_that_has_become_another_is_started_when_it_has_ended() {
+        let mut machine = running();
+        assert_eq!(machine.restart(at(1)), Action::Stop);
+        assert_eq!(machine.ended(End::Done, at(2), &BACKOFF), Action::Start);
+        machine.ended(End::Failed, at(3), &BACKOFF);
+        assert_eq!(machine.restart(at(3)), Action::Start, "it need not wait");
+        machine.want(Wanted::Still, at(4));
+        machine.ended(End::Done, at(5), &BACKOFF);
+        assert_eq!(machine.restart(at(6)), Action::Nothing, "it rests");
+    }
+
+    #[test]
     fn two_processes_do_not_fence_each_other_for_ever() {
         let mut machine = running();
         machine.ended(End::Fenced, at(5), &BACKOFF);
@@ -286,25 +391,34 @@ mod tests {
     /// Whatever happens in whatever order: a run is started only when none is there, and one that nobody wants comes to rest.
     #[test]
     fn there_is_never_a_second_run() {
-        for seed in 0..4_096_u32 {
+        for seed in 0..8_u32.pow(6) {
             let mut machine = Machine::new();
-            let mut is_running = false;
-            for (turn, now) in (0..6_u32).map(|turn| (seed >> (2 * turn), at(u64::from(turn) * 20)))
+            let (mut is_running, mut is_resetting) = (false, false);
+            for (turn, now) in (0..6_u32).map(|turn| (seed >> (3 * turn), at(u64::from(turn) * 20)))
             {
-                let action = match turn % 4 {
+                let action = match turn % 8 {
                     0 => machine.want(Wanted::Running, now),
                     1 => machine.want(Wanted::Still, now),
-                    2 if is_running => {
+                    2 | 3 if is_running => {
                         is_running = false;
                         machine.ended(End::Failed, now, &BACKOFF)
                     }
+                    2 | 3 if is_resetting => {
+                        is_resetting = false;
+                        machine.was_reset(now)
+                    }
+                    4 => machine.reset(),
+                    5 => machine.restart(now),
                     _ => machine.time(now),
                 };
-                if action == Action::Start {
-                    assert!(!is_running, "seed {seed}");
-                    is_running = true;
+                if matches!(action, Action::Start | Action::Reset) {
+                    assert!(!is_running && !is_resetting, "seed {seed}");
+                    is_running = action == Action::Start;
+                    is_resetting = action == Action::Reset;
                 }
                 assert!(action != Action::Stop || is_running, "seed {seed}");
+                let resets = machine.phase() == Phase::Resetting;
+                assert_eq!(resets, is_resetting, "seed {seed}");
                 let has_run = matches!(machine.phase(), Phase::Working { .. } | Phase::Stopping);
                 assert_eq!(has_run, is_running, "seed {seed}");
             }

@@ -4,6 +4,7 @@ mod client;
 pub(super) mod dead_letters;
 pub(super) mod pipelines;
 pub(super) mod plugins;
+mod reset;
 
 use std::path::PathBuf;
 
