@@ -225,5 +225,8 @@ fn files_that_come_change_and_go_are_seen_while_the_service_runs() {
     refused.problem(409, "conflict");
     service.end();
     let log = open_log(&first);
-    assert!(log.topic("elsewhere").unwrap().is_some(), "its new run writes there");
+    assert!(
+        log.topic("elsewhere").unwrap().is_some(),
+        "its new run writes there"
+    );
 }

@@ -9,5 +9,7 @@ mod support;
 mod api;
 mod change;
 mod life;
+mod replay;
+mod results;
 mod rig;
 mod secure;

@@ -16,6 +16,16 @@ pub fn repartition(config: &PipelineConfig) -> String {
     name_of("repartition", &config.name)
 }
 
+/// The topic that says which dead letters have been put back: compacted, with one partition.
+pub fn replays(config: &PipelineConfig) -> String {
+    name_of("replays", &config.name)
+}
+
+/// How the topic of replays is made.
+pub fn replays_spec(config: &PipelineConfig) -> TopicSpec {
+    spec(replays(config), 1, &[("cleanup.policy", "compact")])
+}
+
 /// The topic that says which members a group has ever had: compacted, with one partition.
 pub fn members(group: &str) -> String {
     name_of("members", group)
@@ -64,8 +74,8 @@ fn spec(name: String, partitions: i32, settings: &[(&str, &str)]) -> TopicSpec {
 }
 
 /// The names of all topics that Millstream keeps for a pipeline of this name, whether or not it has them.
-pub fn own(pipeline: &str) -> [String; 3] {
-    ["changelog", "repartition", "members"].map(|what| name_of(what, pipeline))
+pub fn own(pipeline: &str) -> [String; 4] {
+    ["changelog", "repartition", "members", "replays"].map(|what| name_of(what, pipeline))
 }
 
 fn name_of(what: &str, pipeline: &str) -> String {

@@ -16,13 +16,14 @@ pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0
 
 type Labels = Vec<(&'static str, String)>;
 
-const STATES: [State; 9] = [
+const STATES: [State; 10] = [
     State::Starting,
     State::Waiting,
     State::Restoring,
     State::Running,
     State::Unavailable,
     State::Stopping,
+    State::Resetting,
     State::Paused,
     State::Failed,
     State::Deleting,

@@ -13,6 +13,7 @@ mod metrics;
 mod pipelines;
 mod plugins;
 mod problem;
+mod results;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -83,13 +84,17 @@ fn parts() -> Parts {
             .routes(routes!(pipelines::show))
             .routes(routes!(dead_letters::list))
             .routes(routes!(dead_letters::show))
+            .routes(routes!(results::list))
             .routes(routes!(plugins::list))
             .routes(routes!(plugins::show)),
         deploy: OpenApiRouter::new()
             .routes(routes!(pipelines::create))
             .routes(routes!(pipelines::update))
+            .routes(routes!(pipelines::file))
             .routes(routes!(pipelines::pause))
-            .routes(routes!(pipelines::resume)),
+            .routes(routes!(pipelines::resume))
+            .routes(routes!(dead_letters::replay))
+            .routes(routes!(plugins::fetch)),
         push: OpenApiRouter::new().routes(routes!(plugins::push)),
         admin: OpenApiRouter::new()
             .routes(routes!(pipelines::delete))
@@ -161,10 +166,14 @@ mod tests {
             "/v1/pipelines/{name}/pause",
             "/v1/pipelines/{name}/resume",
             "/v1/pipelines/{name}/reset",
+            "/v1/pipelines/{name}/file",
+            "/v1/pipelines/{name}/results",
+            "/v1/pipelines/{name}/dead-letters/replay",
             "/v1/pipelines/{name}/dead-letters",
             "/v1/pipelines/{name}/dead-letters/{partition}/{offset}",
             "/v1/plugins",
             "/v1/plugins/{reference}",
+            "/v1/plugins/{reference}/component",
         ] {
             assert!(known.contains(&path), "{path}: {known:?}");
         }
@@ -179,7 +188,7 @@ mod tests {
                 assert!(operation["summary"].is_string(), "{method} {path}");
             }
         }
-        assert_eq!(ids.len(), 17, "{ids:?}");
+        assert_eq!(ids.len(), 21, "{ids:?}");
         assert!(api["components"]["schemas"]["Problem"].is_object());
     }
 }

@@ -98,6 +98,31 @@ pub(super) async fn show(
     Ok(Json(aside(move || service.pipeline(&name)).await?))
 }
 
+/// Show a pipeline's file
+///
+/// As it is written: what it takes from variables is not filled in. Secrets that stand in it are there to be read, so whoever may
+/// deploy may see it.
+#[utoipa::path(
+    get,
+    operation_id = "show_pipeline_file",
+    path = "/v1/pipelines/{name}/file",
+    tag = "pipelines",
+    params(("name" = String, Path, description = "The pipeline's name")),
+    responses(
+        (status = 200, description = "The file", body = String, content_type = "application/toml"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It can't be read", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn file(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
+    let text = aside(move || service.text(&name)).await?;
+    Ok(([(header::CONTENT_TYPE, "application/toml")], text))
+}
+
 /// Let a pipeline rest
 ///
 /// Its workers commit what is done and end; the answer does not wait for that: ask until the state is `paused`. It stays paused
@@ -171,7 +196,7 @@ pub struct ResetRequest {
         (status = 202, description = "It is about to be reset", body = PipelineView),
         (status = 400, description = "It can't begin there", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "A reset of it goes on", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "A reset of it goes on, or it has no source topic", body = Problem, content_type = "application/problem+json"),
         (status = 502, description = "The log does not answer", body = Problem, content_type = "application/problem+json"),
         (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
     )

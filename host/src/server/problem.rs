@@ -7,6 +7,7 @@ use http_body_util::BodyExt as _;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use crate::log::LogError;
 use crate::registry::RegistryError;
 use crate::service::ServiceError;
 
@@ -150,6 +151,12 @@ impl From<ServiceError> for Problem {
                 StatusCode::NOT_FOUND,
                 "no-such-dead-letter",
                 "No such dead letter",
+                detail,
+            ),
+            ServiceError::Log(LogError::NoTopic(_)) => Self::new(
+                StatusCode::CONFLICT,
+                "no-such-topic",
+                "No such topic",
                 detail,
             ),
             ServiceError::Log(_) => Self::new(

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use super::asked::kafka;
 use super::entry::Entry;
 use super::error::ServiceError;
 use super::folder::{self, Change};
+use super::logs::on_log;
 use super::machine::{Phase, Wanted};
 use super::prepare::{self, Configured};
 use super::record::Record;
@@ -15,7 +15,6 @@ use super::view::PipelineView;
 use crate::log::{Log, LogError};
 use crate::outside::Standing;
 use crate::pipeline::Pipeline;
-use crate::pipeline::config::LogPlace;
 use crate::pipeline::shape::shape;
 use crate::state::{Committed, Shape};
 use crate::time::Clock;
@@ -73,13 +72,8 @@ impl Service {
     fn follows(&self, configured: &Configured) -> Result<Pipeline, ServiceError> {
         let pipeline = Pipeline::prepare(configured.config.clone(), &self.engine)
             .map_err(|error| ServiceError::Invalid(error.to_string()))?;
-        let differ = match &configured.config.log.place {
-            LogPlace::Embedded(folder) => {
-                let lease = self.logs.lease(folder)?;
-                differences(&pipeline, lease.log(), &self.clock)?
-            }
-            LogPlace::Kafka(settings) => differences(&pipeline, &kafka(settings)?, &self.clock)?,
-        };
+        let config = &configured.config;
+        let differ = on_log!(self, config, |log| differences(&pipeline, log, &self.clock))?;
         if differ.is_empty() {
             return Ok(pipeline);
         }

@@ -4,8 +4,8 @@
 //! - `record` is what is remembered of it, so that the service comes back as it was.
 //! - `prepare` makes a configuration of that; `work` is one run of it on its own thread.
 //! - [`Service`] carries out what `machine` decides (`supervisor`) and what it is asked (`asked`); `reset` lets a pipeline begin anew,
-//!   `change` replaces one by another, as the API or `folder`, the folder of pipelines, says. `view` and `dead_letters` are what it
-//!   shows.
+//!   `change` replaces one by another, as the API or `folder`, the folder of pipelines, says. `view`, `dead_letters` and `results` are what it
+//!   shows; `replay` puts dead letters back.
 //! - [`ServiceConfig`] (`config`) is the service's own file.
 //!
 //! # What it promises
@@ -29,8 +29,11 @@ mod lag;
 mod logs;
 mod machine;
 mod prepare;
+mod reading;
 mod record;
+mod replay;
 mod reset;
+mod results;
 mod supervisor;
 mod view;
 mod work;
@@ -44,6 +47,8 @@ pub use error::{ServiceError, StartError};
 pub(crate) use lag::lag;
 pub use machine::Backoff;
 pub use record::Desired;
+pub use replay::{LeftOut, ReplayRequest, ReplayView};
+pub use results::{Cursor, Positions, ResultView, ResultsView, WantedResults};
 pub use supervisor::Service;
 pub use view::{
     FailureView, MoveView, Origin, PipelineView, ProgressView, ResetView, State, StepView,

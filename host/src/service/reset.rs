@@ -5,15 +5,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::asked::kafka;
 use super::error::ServiceError;
+use super::logs::on_log;
 use super::machine::Wanted;
 use super::record::Record;
 use super::supervisor::{Inner, Service, entry, remove_if_over};
 use super::view::{MoveView, PipelineView, ResetView};
 use crate::log::Log;
 use crate::outside::{Begin, Move, OutsideError, Reset};
-use crate::pipeline::config::{LogPlace, PipelineConfig};
+use crate::pipeline::config::PipelineConfig;
 use crate::time::Clock;
 
 /// How long members that have died are waited for: as long as a session of theirs may last.
@@ -32,13 +32,9 @@ impl Service {
             .parse()
             .map_err(|why| ServiceError::Unfit(format!("to: {why}")))?;
         let config = self.config_of(name)?;
-        match &config.log.place {
-            LogPlace::Embedded(folder) => {
-                let lease = self.logs.lease(folder)?;
-                begin.offsets(lease.log(), &config.source.topics)?
-            }
-            LogPlace::Kafka(settings) => begin.offsets(&kafka(settings)?, &config.source.topics)?,
-        };
+        on_log!(self, config, |log| begin
+            .offsets(log, &config.source.topics)
+            .map(drop))?;
         let mut inner = self.lock();
         if inner.is_ending {
             return Err(ServiceError::Ending);
@@ -72,18 +68,12 @@ impl Service {
             .and_then(|entry| entry.record.reset.clone())
             .ok_or("a bug in the host: no reset is asked for")?;
         let to: Begin = to.parse()?;
-        let config = self.config_of(name).map_err(|error| error.to_string())?;
-        let moved = match &config.log.place {
-            LogPlace::Embedded(folder) => {
-                let lease = self.logs.lease(folder).map_err(|error| error.to_string())?;
-                make(&to, &config, lease.log(), &self.clock)
-            }
-            LogPlace::Kafka(settings) => {
-                let log = kafka(settings).map_err(|error| error.to_string())?;
-                make(&to, &config, &log, &self.clock)
-            }
+        let make = || -> Result<Vec<Move>, ServiceError> {
+            let config = self.config_of(name)?;
+            let moves = on_log!(self, config, |log| make(&to, &config, log, &self.clock));
+            Ok(moves?)
         };
-        moved.map_err(|error| error.to_string())
+        make().map_err(|error| error.to_string())
     }
 
     /// A reset has been made, or could not be.

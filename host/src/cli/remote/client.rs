@@ -71,6 +71,29 @@ impl Client {
         self.read(self.with_token(request).call())
     }
 
+    /// What a path says to a question.
+    pub(super) fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, Failure> {
+        let pairs = query.iter().map(|(name, value)| (*name, value.as_str()));
+        let request = self.agent.get(self.url(path)).query_pairs(pairs);
+        self.read(self.with_token(request).call())
+    }
+
+    /// The bytes that are at a path.
+    pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let request = self.agent.get(self.url(path));
+        let mut answer = self.checked(self.with_token(request).call())?;
+        answer
+            .body_mut()
+            .with_config()
+            .limit(LARGEST)
+            .read_to_vec()
+            .map_err(|error| self.strange(&error.to_string()))
+    }
+
     /// Sends a body, and what is answered to it.
     pub(super) fn post<T: DeserializeOwned>(
         &self,

@@ -1,10 +1,13 @@
-//! Commands that ask a running service: `millstream pipelines`, `dead-letters` and `plugins`.
+//! Commands that ask a running service: `millstream pipelines`, `results`, `dead-letters` and `plugins`.
 
 mod client;
 pub(super) mod dead_letters;
+mod local;
 pub(super) mod pipelines;
 pub(super) mod plugins;
+mod replay;
 mod reset;
+pub(super) mod results;
 
 use std::path::PathBuf;
 
