@@ -311,7 +311,8 @@ fn the_services_page_runs() {
         .collect();
     assert_eq!(commands.len(), 10);
     let has_curl = Command::new("curl").arg("--version").output().is_ok();
-    let asked = shells[2].lines().filter(|_| has_curl);
+    let asked = shells.iter().find(|block| block.starts_with("curl"));
+    let asked = asked.unwrap().lines().filter(|_| has_curl);
     for line in commands.into_iter().chain(asked) {
         run(line);
     }
@@ -324,6 +325,36 @@ fn the_services_page_runs() {
     reading.join().unwrap();
 }
 
+/// The words of a command line, as a shell would part them.
+fn words(line: &str) -> Vec<String> {
+    let parts = line.split('"').enumerate();
+    parts
+        .flat_map(|(at, part)| match at % 2 {
+            0 => part.split_whitespace().map(str::to_owned).collect(),
+            _ => vec![part.to_owned()],
+        })
+        .collect()
+}
+
+/// Every command of the service's page and of the reference is one that the command line takes. What each does is tested with it.
+#[test]
+fn the_commands_of_the_pages_are_understood() {
+    use clap::Parser as _;
+    let mut count = 0;
+    for name in ["docs/service.md", "docs/cli.md", "docs/state.md"] {
+        let text = page(name);
+        for line in blocks(&text, "sh").into_iter().flat_map(str::lines) {
+            let line = line.split(['>', '|', '#']).next().unwrap().trim();
+            if line.starts_with("millstream ") {
+                let parsed = millstream::cli::Cli::try_parse_from(words(line));
+                assert!(parsed.is_ok(), "{name}: {line}: {}", parsed.unwrap_err());
+                count += 1;
+            }
+        }
+    }
+    assert!(count > 40, "{count}");
+}
+
 /// Every path and state of the page is one that the service knows, and the other way round.
 #[test]
 fn the_services_page_names_every_path_and_state() {
@@ -332,12 +363,12 @@ fn the_services_page_names_every_path_and_state() {
     let states = page("host/src/service/view.rs");
     let names = states.split("=> \"").skip(1);
     let names: Vec<&str> = names.map(|rest| rest.split('"').next().unwrap()).collect();
-    assert_eq!(names.len(), 9);
+    assert_eq!(names.len(), 10);
     for name in names {
         assert!(text.contains(&format!("| `{name}` |")), "{name}");
     }
     assert!(metrics.contains("millstream_pipeline_state"));
-    for name in ["pipelines", "dead_letters", "plugins", "health"] {
+    for name in ["pipelines", "dead_letters", "results", "plugins", "health"] {
         let code = page(&format!("host/src/server/{name}.rs"));
         for rest in code.split("path = \"").skip(1) {
             let path = rest.split('"').next().unwrap();

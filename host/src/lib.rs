@@ -11,6 +11,7 @@ pub mod fail_point;
 pub mod format;
 pub mod generate;
 pub mod log;
+mod outside;
 pub mod pipeline;
 pub mod plugin;
 pub mod registry;

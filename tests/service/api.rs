@@ -212,7 +212,9 @@ fn a_wrong_file_is_refused_with_its_place_and_key() {
     let (code, said) = serve(&[]);
     assert_eq!(code, Some(2), "{said}");
     assert!(
-        said.contains("millstream.toml:3:6: http: unknown key `listn`, did you mean `listen`?"),
+        said.contains(
+            "millstream.toml:3:6: http.listn: unknown key `listn`, did you mean `listen`?"
+        ),
         "{said}"
     );
     home.configure("");

@@ -53,7 +53,7 @@ fn has_done(view: &Value, ends: &BTreeMap<String, i64>) -> bool {
     view["progress"]["settled"] == true && ends.iter().all(read)
 }
 
-fn records(view: &Value) -> u64 {
+pub(crate) fn records(view: &Value) -> u64 {
     view["progress"]["records"].as_u64().unwrap()
 }
 
@@ -188,7 +188,7 @@ fn a_day_in_the_life_on_kafka() {
 }
 
 /// A file of a service's folder that copies records, in a log of its own.
-fn copying(home: &Home, name: &str) -> std::path::PathBuf {
+pub(crate) fn copying(home: &Home, name: &str) -> std::path::PathBuf {
     let folder = home.path("pipelines");
     std::fs::create_dir_all(&folder).unwrap();
     let text = format!(
@@ -199,7 +199,7 @@ fn copying(home: &Home, name: &str) -> std::path::PathBuf {
     folder.join(format!("{name}-log"))
 }
 
-fn topic(log: &std::path::Path, records: u8) {
+pub(crate) fn topic(log: &std::path::Path, records: u8) {
     let log = EmbeddedLog::open(log).unwrap();
     create(&log, "in", 1, &[]);
     let record = |n| {
@@ -385,7 +385,7 @@ fn two_services_do_not_share_a_data_folder() {
 }
 
 /// Pushes what a pipeline of visitors needs.
-fn visitors_plugins(service: &Service) -> (String, String) {
+pub(crate) fn visitors_plugins(service: &Service) -> (String, String) {
     (
         service.push("bot-filter.wasm"),
         service.push("unique-visitors.wasm"),

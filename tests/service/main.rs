@@ -7,7 +7,10 @@
 mod support;
 
 mod api;
+mod change;
 mod deploys;
 mod life;
+mod replay;
+mod results;
 mod rig;
 mod secure;

@@ -169,6 +169,18 @@ impl Service {
         }
     }
 
+    /// The bytes at a path.
+    pub(crate) fn bytes(&self, path: &str, token: &str) -> Vec<u8> {
+        let url = format!("http://{}{path}", self.address);
+        let request = self
+            .agent
+            .get(&url)
+            .header("authorization", format!("Bearer {token}"));
+        let mut answer = request.call().unwrap();
+        assert_eq!(answer.status().as_u16(), 200);
+        answer.body_mut().read_to_vec().unwrap()
+    }
+
     /// A pipeline, asked for until it is as wanted.
     pub(crate) fn pipeline_until(&self, name: &str, is_it: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;

@@ -7,6 +7,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::fuzz_api;
+use crate::lint_examples;
 use crate::phases::Phases;
 use crate::plugins;
 use crate::readme;
@@ -47,6 +49,7 @@ fn run_steps(workspace: &Workspace, shell: &Shell, phases: &mut Phases) -> Resul
         cargo.args(["doc", "--workspace", "--no-deps"]);
         shell.run(cargo.env("RUSTDOCFLAGS", "-D warnings"))
     })?;
+    phases.run("lints of examples", || lint_examples::run(workspace, shell))?;
     phases.run("tests as the README says", || {
         let path = workspace.root.join("README.md");
         let readme = fs::read_to_string(&path).context("cannot read README.md")?;
@@ -56,6 +59,9 @@ fn run_steps(workspace: &Workspace, shell: &Shell, phases: &mut Phases) -> Resul
         // A gate that went on without a Kafka broker would prove too little: see test.rs.
         command.env("CI", "true");
         shell.run(command.args(words).current_dir(&workspace.root))
+    })?;
+    phases.run("requests of the API's description", || {
+        fuzz_api::run(&fuzz_api::Args::default(), workspace, shell)
     })
 }
 

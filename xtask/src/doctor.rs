@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::plugins;
 use crate::shell::{Shell, probe};
+use crate::tools;
 use crate::workspace::Workspace;
 
 /// Free disk space for a full build in both profiles with Kafka's jars and data.
@@ -52,6 +53,8 @@ enum Install {
     Apt(&'static str),
     /// The compiler's target of components.
     Target,
+    /// Tools from the Python package index.
+    Tools,
     /// By hand, as described.
     Hand(&'static str),
 }
@@ -78,6 +81,7 @@ impl Finding {
                 let advice = match install {
                     Install::Apt(package) => format!("apt-get install {package}"),
                     Install::Target => format!("rustup target add {}", plugins::TARGET),
+                    Install::Tools => "cargo xtask doctor --fix".to_owned(),
                     Install::Hand(advice) => (*advice).to_owned(),
                 };
                 format!("{verdict} {name}: {problem}; {purpose}; {advice}")
@@ -114,6 +118,13 @@ fn examine(workspace: &Workspace) -> Vec<Finding> {
         tool("kcat", "-V"),
     );
     kcat.need.optional = true;
+    let mut tools = finding(
+        "hadolint, kubernetes-validate, schemathesis",
+        "to lint the examples and to make requests of the API's description",
+        Install::Tools,
+        tools::found(&workspace.target),
+    );
+    tools.need.optional = true;
     vec![
         finding(
             "rustup",
@@ -146,6 +157,13 @@ fn examine(workspace: &Workspace) -> Vec<Finding> {
             apt("openjdk-17-jre-headless"),
             tool("java", "-version").and_then(|found| at_least(&found, "17")),
         ),
+        finding(
+            "python3",
+            "runs the linters of examples and the requests of the API's description",
+            apt("python3-venv"),
+            // What makes an environment; Debian has it in a package of its own.
+            tool("python3", "-m ensurepip --version"),
+        ),
         finding("mvn", "fetches Apache Kafka", apt("maven"), tool("mvn", "--quiet --version")),
         finding(
             "disk",
@@ -155,7 +173,7 @@ fn examine(workspace: &Workspace) -> Vec<Finding> {
         ),
     ]
     .into_iter()
-    .chain([kcat])
+    .chain([kcat, tools])
     .collect()
 }
 
@@ -216,13 +234,21 @@ fn fix(findings: &[Finding], workspace: &Workspace, shell: &Shell) -> Result<()>
         .filter(|finding| !finding.need.optional)
         .filter_map(|finding| match finding.need.install {
             Install::Apt(package) => Some(package),
-            Install::Target | Install::Hand(_) => None,
+            Install::Target | Install::Tools | Install::Hand(_) => None,
         })
         .collect();
     let may_install = rustix::process::geteuid().is_root() && tool("apt-get", "--version").is_ok();
-    if packages.is_empty() || !may_install {
-        return Ok(());
+    if !packages.is_empty() && may_install {
+        apt_get(packages, shell)?;
     }
+    // Needs the Python that may just have come.
+    if unmet().any(|finding| matches!(finding.need.install, Install::Tools)) {
+        tools::install(workspace, shell)?;
+    }
+    Ok(())
+}
+
+fn apt_get(packages: Vec<&str>, shell: &Shell) -> Result<()> {
     let apt = || {
         let mut apt = Command::new("apt-get");
         apt.env("DEBIAN_FRONTEND", "noninteractive");

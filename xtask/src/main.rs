@@ -3,13 +3,16 @@
 mod ci;
 mod demo;
 mod doctor;
+mod fuzz_api;
 mod kafka;
+mod lint_examples;
 mod phases;
 mod plugins;
 mod readme;
 mod shell;
 mod simulate;
 mod test;
+mod tools;
 mod torture;
 mod workspace;
 
@@ -45,6 +48,10 @@ enum Command {
     Torture(torture::Args),
     /// See Millstream work, on generated clicks
     Demo(demo::Args),
+    /// Lint the Dockerfile and the Kubernetes manifests of the examples
+    LintExamples,
+    /// Make requests of the service's OpenAPI description, right and wrong, and see whether the answers are as it says
+    FuzzApi(fuzz_api::Args),
     /// Run the gate: format, lints, docs, licences, and the tests as the README says
     Ci,
 }
@@ -70,6 +77,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Simulate(args) => simulate::run(&args, &workspace, &shell),
         Command::Torture(args) => torture::run(&args, &workspace, &shell),
         Command::Demo(args) => demo::run(&args, &workspace, &shell),
+        Command::LintExamples => lint_examples::run(&workspace, &shell),
+        Command::FuzzApi(args) => fuzz_api::run(&args, &workspace, &shell),
         Command::Ci => ci::run(&workspace, &shell),
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::generate;
 use crate::log::LogError;
+use crate::outside::OutsideError;
 use crate::pipeline::PrepareError;
 use crate::pipeline::config::ConfigError;
 use crate::plugin::AdmissionError;
@@ -148,6 +149,16 @@ impl From<LogError> for Failure {
         match error {
             LogError::Fenced(_) => Failure::Fenced(error.to_string()),
             _ => Failure::Log(error.to_string()),
+        }
+    }
+}
+
+impl From<OutsideError> for Failure {
+    fn from(error: OutsideError) -> Self {
+        match error {
+            OutsideError::Log(error) => error.into(),
+            OutsideError::Running { .. } => Failure::Log(error.to_string()),
+            OutsideError::Offsets(_) | OutsideError::Begun(_) => Failure::Usage(error.to_string()),
         }
     }
 }

@@ -14,6 +14,7 @@ use super::progress::Shown;
 use super::{Failure, logs, signals, state};
 use crate::control::{FollowError, Followed, catch_up};
 use crate::log::Log;
+use crate::outside;
 use crate::pipeline::{Pipeline, config};
 use crate::plugin::PluginEngine;
 use crate::state::InstanceFolder;
@@ -45,7 +46,7 @@ pub(super) struct Args {
     /// Where to begin, if the pipeline has never committed anything; a time is RFC 3339, offsets are topic/partition=offset
     /// with commas between, or a file of such. Goes before `start` in the file
     #[arg(long, value_name = "earliest|latest|TIME|OFFSETS|FILE")]
-    from: Option<state::Begin>,
+    from: Option<state::Beginning>,
 }
 
 pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
@@ -92,7 +93,15 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
 fn begin<L: Log>(args: &Args, pipeline: &Pipeline, log: &L) -> Result<(), Failure> {
     match &args.from {
         None => Ok(()),
-        Some(from) => state::begin(from, pipeline.config(), log, &SystemClock::new()),
+        Some(from) => {
+            let from = from.read()?;
+            Ok(outside::begin(
+                &from,
+                pipeline.config(),
+                log,
+                &SystemClock::new(),
+            )?)
+        }
     }
 }
 

@@ -21,6 +21,16 @@ pub fn control(config: &PipelineConfig) -> String {
     name_of("control", &config.name)
 }
 
+/// The topic that says which dead letters have been put back: compacted, with one partition.
+pub fn replays(config: &PipelineConfig) -> String {
+    name_of("replays", &config.name)
+}
+
+/// How the topic of replays is made.
+pub fn replays_spec(config: &PipelineConfig) -> TopicSpec {
+    spec(replays(config), 1, &[("cleanup.policy", "compact")])
+}
+
 /// The topic that says which members a group has ever had: compacted, with one partition.
 pub fn members(group: &str) -> String {
     name_of("members", group)
@@ -69,8 +79,9 @@ fn spec(name: String, partitions: i32, settings: &[(&str, &str)]) -> TopicSpec {
 }
 
 /// The names of all topics that Millstream keeps for a pipeline of this name, whether or not it has them.
-pub fn own(pipeline: &str) -> [String; 4] {
-    ["changelog", "repartition", "members", "control"].map(|what| name_of(what, pipeline))
+pub fn own(pipeline: &str) -> [String; 5] {
+    ["changelog", "repartition", "members", "control", "replays"]
+        .map(|what| name_of(what, pipeline))
 }
 
 fn name_of(what: &str, pipeline: &str) -> String {

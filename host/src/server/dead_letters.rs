@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::pipelines::aside;
 use super::problem::Problem;
 use crate::log::Offset;
-use crate::service::{DeadLetter, Service};
+use crate::service::{DeadLetter, ReplayRequest, ReplayView, Service};
 
 /// How many are listed unless the request says so.
 const DEFAULT: usize = 50;
@@ -91,4 +91,33 @@ pub(super) async fn show(
 ) -> Result<Json<DeadLetter>, Problem> {
     let show = move || service.dead_letter(&name, partition, Offset(offset));
     Ok(Json(aside(show).await?))
+}
+
+/// Put dead letters back
+///
+/// The raw records go into the partitions of the source that they came from, with their keys and times and a header
+/// `millstream.replay_of`; the pipeline reads them like any others. Each is put back once, however often it is asked. The request ends
+/// after some seconds: where there are more, the answer has `next`.
+#[utoipa::path(
+    post,
+    operation_id = "replay_dead_letters",
+    path = "/v1/pipelines/{name}/dead-letters/replay",
+    tag = "dead letters",
+    params(("name" = String, Path, description = "The pipeline's name")),
+    request_body(content = ReplayRequest, description = "Which"),
+    responses(
+        (status = 200, description = "What was put back", body = ReplayView),
+        (status = 400, description = "It does not say which", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "There is no such pipeline or dead letter", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "Another replay was begun meanwhile", body = Problem, content_type = "application/problem+json"),
+        (status = 502, description = "The log does not answer", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn replay(
+    State(service): State<Arc<Service>>,
+    Path(name): Path<String>,
+    Json(request): Json<ReplayRequest>,
+) -> Result<Json<ReplayView>, Problem> {
+    Ok(Json(aside(move || service.replay(&name, &request)).await?))
 }

@@ -16,13 +16,14 @@ pub(super) const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0
 
 type Labels = Vec<(&'static str, String)>;
 
-const STATES: [State; 9] = [
+const STATES: [State; 10] = [
     State::Starting,
     State::Waiting,
     State::Restoring,
     State::Running,
     State::Unavailable,
     State::Stopping,
+    State::Resetting,
     State::Paused,
     State::Failed,
     State::Deleting,
@@ -151,6 +152,8 @@ mod tests {
     #[test]
     fn a_pipeline_is_told_in_base_units_and_its_name_is_escaped() {
         let view = PipelineView {
+            refused: None,
+            reset: None,
             name: "a\"b".to_owned(),
             origin: Origin::Api,
             wanted: Desired::Running,

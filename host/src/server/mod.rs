@@ -14,6 +14,7 @@ mod metrics;
 mod pipelines;
 mod plugins;
 mod problem;
+mod results;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +33,7 @@ use utoipa_axum::routes;
 pub use dead_letters::DeadLetterList;
 pub use deploys::{DeployList, Kind, Manner, NewDeploy};
 pub use listen::{ListenError, Server};
-pub use pipelines::PipelineList;
+pub use pipelines::{PipelineList, ResetRequest};
 pub use plugins::PluginList;
 pub use problem::Problem;
 
@@ -48,7 +49,7 @@ const UPLOAD: u32 = 10;
     info(
         title = "Millstream",
         description = "A service that runs event-time pipelines. Errors are problem details (RFC 9457). Tokens have a role: view \
-                       may look, deploy may create, pause, resume and push, admin may delete."
+                       may look, deploy may create, update, pause, resume and push, admin may reset and delete."
     ),
     modifiers(&Bearer),
     security(("token" = []))
@@ -88,12 +89,17 @@ fn parts() -> Parts {
             .routes(routes!(deploys::list))
             .routes(routes!(deploys::show))
             .routes(routes!(deploys::watch))
+            .routes(routes!(results::list))
             .routes(routes!(plugins::list))
             .routes(routes!(plugins::show)),
         deploy: OpenApiRouter::new()
             .routes(routes!(pipelines::create))
+            .routes(routes!(pipelines::update))
+            .routes(routes!(pipelines::file))
             .routes(routes!(pipelines::pause))
-            .routes(routes!(pipelines::resume)),
+            .routes(routes!(pipelines::resume))
+            .routes(routes!(dead_letters::replay))
+            .routes(routes!(plugins::fetch)),
         push: OpenApiRouter::new()
             .routes(routes!(plugins::push))
             .routes(routes!(deploys::deploy_component))
@@ -103,6 +109,7 @@ fn parts() -> Parts {
             .routes(routes!(deploys::abort)),
         admin: OpenApiRouter::new()
             .routes(routes!(pipelines::delete))
+            .routes(routes!(pipelines::reset))
             .routes(routes!(plugins::delete)),
     }
 }
@@ -169,10 +176,15 @@ mod tests {
             "/v1/pipelines/{name}",
             "/v1/pipelines/{name}/pause",
             "/v1/pipelines/{name}/resume",
+            "/v1/pipelines/{name}/reset",
+            "/v1/pipelines/{name}/file",
+            "/v1/pipelines/{name}/results",
+            "/v1/pipelines/{name}/dead-letters/replay",
             "/v1/pipelines/{name}/dead-letters",
             "/v1/pipelines/{name}/dead-letters/{partition}/{offset}",
             "/v1/plugins",
             "/v1/plugins/{reference}",
+            "/v1/plugins/{reference}/component",
         ] {
             assert!(known.contains(&path), "{path}: {known:?}");
         }
@@ -187,7 +199,7 @@ mod tests {
                 assert!(operation["summary"].is_string(), "{method} {path}");
             }
         }
-        assert_eq!(ids.len(), 15, "{ids:?}");
+        assert_eq!(ids.len(), 21, "{ids:?}");
         assert!(api["components"]["schemas"]["Problem"].is_object());
     }
 }

@@ -185,6 +185,34 @@ pub(super) async fn show(
     ))
 }
 
+/// Fetch a plugin's component
+///
+/// Byte for byte as it was pushed.
+#[utoipa::path(
+    get,
+    operation_id = "fetch_plugin",
+    path = "/v1/plugins/{reference}/component",
+    tag = "plugins",
+    params(("reference" = String, Path, description = "The plugin, as name@version")),
+    responses(
+        (status = 200, description = "The component", body = ComponentBytes, content_type = "application/wasm"),
+        (status = 404, description = "There is none", body = Problem, content_type = "application/problem+json"),
+        (status = "default", description = "Anything else", body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn fetch(
+    State(service): State<Arc<Service>>,
+    Path(reference): Path<String>,
+) -> Result<([(HeaderName, &'static str); 1], Vec<u8>), Problem> {
+    let reference = read(&reference)?;
+    let bytes = aside(move || {
+        let (file, _) = service.registry().resolve(&reference)?;
+        Ok::<_, Problem>(std::fs::read(file)?)
+    })
+    .await?;
+    Ok(([(header::CONTENT_TYPE, "application/wasm")], bytes))
+}
+
 /// Delete a plugin
 ///
 /// Refused while a pipeline names it.

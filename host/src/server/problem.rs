@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::control::DeployError;
+use crate::log::LogError;
 use crate::registry::RegistryError;
 use crate::service::ServiceError;
 
@@ -180,12 +181,19 @@ impl From<ServiceError> for Problem {
                 "The pipeline can't run",
                 detail,
             ),
+            ServiceError::Unfit(_) => Self::bad_request(detail),
             ServiceError::Registry(error) => error.into(),
             ServiceError::Deploy(error) => error.into(),
             ServiceError::NoDeadLetter { .. } => Self::new(
                 StatusCode::NOT_FOUND,
                 "no-such-dead-letter",
                 "No such dead letter",
+                detail,
+            ),
+            ServiceError::Log(LogError::NoTopic(_)) => Self::new(
+                StatusCode::CONFLICT,
+                "no-such-topic",
+                "No such topic",
                 detail,
             ),
             ServiceError::Log(_) => Self::new(

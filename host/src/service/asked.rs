@@ -5,14 +5,16 @@ use std::sync::Arc;
 use super::dead_letters::{self, DeadLetter};
 use super::entry::Entry;
 use super::error::ServiceError;
+use super::logs::on_log;
 use super::machine::Wanted;
 use super::record::{Desired, Record};
+use super::replay::{self, ReplayRequest, ReplayView};
+use super::results::{self, ResultsView, WantedResults};
 use super::supervisor::{Inner, Service, entry, remove_if_over};
 use super::view::PipelineView;
-use crate::log::kafka::KafkaLog;
-use crate::log::{LogError, Offset};
+use crate::log::Offset;
 use crate::pipeline::Pipeline;
-use crate::pipeline::config::{KafkaSettings, LogPlace, PipelineConfig};
+use crate::pipeline::config::PipelineConfig;
 use crate::plugin::Reference;
 use crate::time::Clock as _;
 
@@ -62,11 +64,14 @@ impl Service {
             wanted,
             text: Some(text.to_owned()),
             plugins: configured.plugins,
+            reset: None,
         };
         self.records.write(&name, &record)?;
-        inner.entries.insert(name.clone(), Entry::new(None, record));
+        let mut entry = Entry::new(None, record);
+        entry.prepared = Some(pipeline);
+        inner.entries.insert(name.clone(), entry);
         tracing::info!(pipeline = name, "created");
-        self.want(&mut inner, &name, Some(pipeline));
+        self.want(&mut inner, &name);
         self.shown(&inner, &name)
     }
 
@@ -97,8 +102,7 @@ impl Service {
         let entry = entry(&mut inner, name)?;
         if let Some(file) = &entry.file {
             return Err(ServiceError::Conflict(format!(
-                "{name} is a file of the service's folder of pipelines ({}): pause it, or remove the file and start the \
-                 service again",
+                "{name} is a file of the service's folder of pipelines ({}): pause it, or remove the file",
                 file.display()
             )));
         }
@@ -106,7 +110,7 @@ impl Service {
         entry.is_deleted = true;
         tracing::info!(pipeline = name, "deleted");
         let action = entry.machine.want(Wanted::Still, self.clock.monotonic());
-        self.act(&mut inner, name, action, None);
+        self.act(&mut inner, name, action);
         remove_if_over(&mut inner, name);
         Ok(())
     }
@@ -119,15 +123,10 @@ impl Service {
     pub fn dead_letters(&self, name: &str, most: usize) -> Result<Vec<DeadLetter>, ServiceError> {
         let config = self.config_of(name)?;
         let topic = &config.dead_letter_topic;
-        Ok(match &config.log.place {
-            LogPlace::Embedded(folder) => {
-                let lease = self.logs.lease(folder)?;
-                dead_letters::latest(lease.log(), topic, most, &self.clock)?
-            }
-            LogPlace::Kafka(settings) => {
-                dead_letters::latest(&kafka(settings)?, topic, most, &self.clock)?
-            }
-        })
+        let latest = on_log!(self, config, |log| {
+            dead_letters::latest(log, topic, most, &self.clock)
+        });
+        Ok(latest?)
     }
 
     /// One dead letter of a pipeline, with its value. Reads the log, which takes seconds if it is away.
@@ -142,15 +141,9 @@ impl Service {
     ) -> Result<DeadLetter, ServiceError> {
         let config = self.config_of(name)?;
         let topic = &config.dead_letter_topic;
-        let found = match &config.log.place {
-            LogPlace::Embedded(folder) => {
-                let lease = self.logs.lease(folder)?;
-                dead_letters::one(lease.log(), topic, partition, offset, &self.clock)?
-            }
-            LogPlace::Kafka(settings) => {
-                dead_letters::one(&kafka(settings)?, topic, partition, offset, &self.clock)?
-            }
-        };
+        let found = on_log!(self, config, |log| {
+            dead_letters::one(log, topic, partition, offset, &self.clock)
+        })?;
         found.ok_or_else(|| ServiceError::NoDeadLetter {
             pipeline: name.to_owned(),
             partition,
@@ -158,7 +151,54 @@ impl Service {
         })
     }
 
-    fn config_of(&self, name: &str) -> Result<PipelineConfig, ServiceError> {
+    /// The file of a pipeline, as it is written: what it takes from variables is not filled in.
+    ///
+    /// # Errors
+    /// If there is none of that name, or its file can't be read.
+    pub fn text(&self, name: &str) -> Result<String, ServiceError> {
+        let (file, text) = {
+            let mut inner = self.lock();
+            let entry = entry(&mut inner, name)?;
+            (entry.file.clone(), entry.record.text.clone())
+        };
+        match file {
+            Some(file) => std::fs::read_to_string(&file)
+                .map_err(|error| ServiceError::Conflict(format!("{}: {error}", file.display()))),
+            None => Ok(text.unwrap_or_default()),
+        }
+    }
+
+    /// What a pipeline has published of late. Reads the log, which takes seconds if it is away.
+    ///
+    /// # Errors
+    /// If there is no such pipeline, its file is wrong, it has no such results, or its log can't be read.
+    pub fn results(&self, name: &str, wanted: &WantedResults) -> Result<ResultsView, ServiceError> {
+        let config = self.config_of(name)?;
+        on_log!(self, config, |log| results::read(
+            log,
+            &config,
+            wanted,
+            &self.clock
+        ))
+    }
+
+    /// Puts dead letters of a pipeline back into its source, each once however often it is asked. Reads and writes the log, for as long
+    /// as a request may take; what is left is told.
+    ///
+    /// # Errors
+    /// If there is no such pipeline or dead letter, its file is wrong, another replay was begun meanwhile, or its log does not answer.
+    pub fn replay(&self, name: &str, request: &ReplayRequest) -> Result<ReplayView, ServiceError> {
+        let wanted = request.wanted().map_err(ServiceError::Unfit)?;
+        let config = self.config_of(name)?;
+        on_log!(self, config, |log| replay::replay(
+            log,
+            &config,
+            &wanted,
+            &self.clock
+        ))
+    }
+
+    pub(super) fn config_of(&self, name: &str) -> Result<PipelineConfig, ServiceError> {
         self.pipeline(name)?;
         let configured = self.configure(name);
         configured
@@ -204,11 +244,11 @@ impl Service {
         self.records.write(name, &record)?;
         entry.record = record;
         tracing::info!(pipeline = name, ?wanted, "asked");
-        self.want(&mut inner, name, None);
+        self.want(&mut inner, name);
         self.shown(&inner, name)
     }
 
-    fn still_there(&self, reference: &str) -> Result<(), ServiceError> {
+    pub(super) fn still_there(&self, reference: &str) -> Result<(), ServiceError> {
         let reference: Reference = reference
             .parse()
             .map_err(|error| ServiceError::Invalid(format!("{reference}: {error}")))?;
@@ -216,16 +256,11 @@ impl Service {
         Ok(())
     }
 
-    fn shown(&self, inner: &Inner, name: &str) -> Result<PipelineView, ServiceError> {
+    pub(super) fn shown(&self, inner: &Inner, name: &str) -> Result<PipelineView, ServiceError> {
         let entry = inner.entries.get(name);
         let entry = entry.ok_or_else(|| ServiceError::Unknown(name.to_owned()))?;
         Ok(entry.view(name, self.clock.monotonic()))
     }
-}
-
-fn kafka(settings: &KafkaSettings) -> Result<KafkaLog, LogError> {
-    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-    KafkaLog::new(settings.iter().map(owned).collect())
 }
 
 /// Whether a pipeline of this name may be taken on.

@@ -320,8 +320,9 @@ mod tests {
         let told = |text: &str| read(text).unwrap_err();
         let unknown = told("data = \"d\"\n[http]\nlistn = \"127.0.0.1:1\"");
         assert!(
-            unknown
-                .contains("millstream.toml:3:1: http: unknown key `listn`, did you mean `listen`?"),
+            unknown.contains(
+                "millstream.toml:3:1: http.listn: unknown key `listn`, did you mean `listen`?"
+            ),
             "{unknown}"
         );
         let address = told("data = \"d\"\n[http]\nlisten = \"localhost\"");

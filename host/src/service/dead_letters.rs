@@ -1,23 +1,17 @@
 //! The dead letters of a pipeline: the records that could not be processed, as they stand in their topic.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::ops::ControlFlow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::log::{Fetched, Log, LogError, Offset, Reader as _, RecordBatch};
+use super::reading::{self, text};
+use crate::log::{Bounds, Log, LogError, Offset, RecordBatch};
 use crate::time::Clock;
 
-/// How long to wait for records at a time.
-const WAIT: Duration = Duration::from_millis(200);
 /// How many offsets more than twice the letters asked for are looked at, in each partition.
 const SLACK: i64 = 64;
-/// How long the reading of a list may take.
-const PATIENCE: Duration = Duration::from_secs(15);
-
 /// A record that could not be processed.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
 pub struct DeadLetter {
@@ -66,68 +60,25 @@ pub(super) fn latest<L: Log>(
     // Each transaction takes an offset for itself, and those that were aborted take more.
     let reach = i64::try_from(most).unwrap_or(i64::MAX);
     let reach = reach.saturating_mul(2).saturating_add(SLACK);
-    let letters = read(log, topic, clock, |bounds| {
-        bounds.start.0.max(bounds.end.0.saturating_sub(reach))
-    });
-    let mut letters = letters?;
+    if log.topic(topic)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let span = |bounds: &Bounds| {
+        let begin = bounds.start.0.max(bounds.end.0.saturating_sub(reach));
+        begin..bounds.end.0
+    };
+    let spans: Vec<_> = log.bounds(topic)?.iter().map(span).collect();
+    let mut letters = Vec::new();
+    reading::read(log, topic, &spans, clock, |batch, row| {
+        letters.push((batch.timestamp(row), letter(batch, row)));
+        ControlFlow::Continue(())
+    })?;
     letters.sort_by(|(a_at, a), (b_at, b)| {
         let place = |letter: &DeadLetter| (letter.partition, letter.offset);
         (b_at, place(b)).cmp(&(a_at, place(a)))
     });
     letters.truncate(most);
     Ok(letters.into_iter().map(|(_, letter)| letter).collect())
-}
-
-fn read<L: Log>(
-    log: &L,
-    topic: &str,
-    clock: &impl Clock,
-    begin: impl Fn(&crate::log::Bounds) -> i64,
-) -> Result<Vec<(crate::time::Timestamp, DeadLetter)>, LogError> {
-    let mut letters = Vec::new();
-    if log.topic(topic)?.is_none() {
-        return Ok(letters);
-    }
-    let bounds = log.bounds(topic)?;
-    let from: Vec<(i32, Offset)> = (0..)
-        .zip(&bounds)
-        .map(|(partition, bounds)| (partition, Offset(begin(bounds))))
-        .collect();
-    let mut ends: BTreeMap<i32, Offset> = (0..)
-        .zip(&bounds)
-        .filter(|(_, bounds)| bounds.start < bounds.end)
-        .map(|(partition, bounds)| (partition, bounds.end))
-        .collect();
-    let mut reader = log.reader(topic, &from)?;
-    let mut fetched = Fetched::new();
-    let until = clock.monotonic() + PATIENCE;
-    while !ends.is_empty() && clock.monotonic() < until {
-        reader.poll(&mut fetched, WAIT)?;
-        for batch in fetched.batches() {
-            let partition = batch.partition().partition;
-            for row in 0..batch.len() {
-                let offset = batch.offset(row);
-                if ends.get(&partition).is_some_and(|end| offset < *end) {
-                    letters.push((batch.timestamp(row), letter(batch, row)));
-                }
-            }
-            let last = batch.last_offset();
-            let is_read = |end: &Offset| last.is_some_and(|last| last.next() >= *end);
-            if ends.get(&partition).is_some_and(is_read) {
-                ends.remove(&partition);
-            }
-        }
-        // A partition may end with offsets that no reader gets.
-        for partition in reader.at_end() {
-            ends.remove(&partition);
-        }
-    }
-    if ends.is_empty() {
-        Ok(letters)
-    } else {
-        let what = format!("the records of {topic} did not come within {PATIENCE:?}");
-        Err(LogError::Unavailable(what))
-    }
 }
 
 /// The dead letter at an offset, with its value; `None` if there is none.
@@ -149,31 +100,18 @@ pub(super) fn one<L: Log>(
     if !bounds.is_some_and(|bounds| (bounds.start..bounds.end).contains(&offset)) {
         return Ok(None);
     }
-    // The others are begun at their ends, so that nothing of them comes.
-    let from: Vec<(i32, Offset)> = (0..)
-        .zip(&all)
-        .map(|(at, bounds)| match at == partition {
-            true => (at, offset),
-            false => (at, bounds.end),
-        })
-        .collect();
-    let mut reader = log.reader(topic, &from)?;
-    let mut fetched = Fetched::new();
-    let until = clock.monotonic() + PATIENCE;
-    while clock.monotonic() < until {
-        reader.poll(&mut fetched, WAIT)?;
-        let mut batches = fetched.batches();
-        if let Some(batch) =
-            batches.find(|batch| batch.partition().partition == partition && !batch.is_empty())
-        {
-            let is_it = batch.offset(0) == offset;
-            return Ok(is_it.then(|| with_value(batch, 0)));
-        }
-        if reader.at_end().contains(&partition) {
-            return Ok(None);
-        }
-    }
-    Ok(None)
+    let span = |(at, bounds): (i32, &Bounds)| match at == partition {
+        true => offset.0..offset.next().0,
+        // Nothing of the others is wanted.
+        false => bounds.end.0..bounds.end.0,
+    };
+    let spans: Vec<_> = (0..).zip(&all).map(span).collect();
+    let mut found = None;
+    reading::read(log, topic, &spans, clock, |batch, row| {
+        found = Some(with_value(batch, row));
+        ControlFlow::Break(())
+    })?;
+    Ok(found)
 }
 
 fn letter(batch: &RecordBatch, row: usize) -> DeadLetter {
@@ -214,15 +152,6 @@ fn with_value(batch: &RecordBatch, row: usize) -> DeadLetter {
         value,
         value_base64,
         ..letter(batch, row)
-    }
-}
-
-/// Bytes as text if they are, in base64 otherwise.
-fn text(bytes: Option<&[u8]>) -> (Option<String>, Option<String>) {
-    match bytes.map(|bytes| (std::str::from_utf8(bytes), bytes)) {
-        None => (None, None),
-        Some((Ok(text), _)) => (Some(text.to_owned()), None),
-        Some((Err(_), bytes)) => (None, Some(STANDARD.encode(bytes))),
     }
 }
 

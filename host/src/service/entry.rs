@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::machine::{Machine, Phase};
 use super::record::Record;
-use super::view::{FailureView, Origin, PipelineView, ProgressView, State, StepView};
+use super::view::{FailureView, Origin, PipelineView, ProgressView, ResetView, State, StepView};
 use super::work::{Failure, Run};
+use crate::pipeline::Pipeline;
 use crate::worker::{Snapshot, Status};
 
 /// A pipeline of a service.
@@ -20,6 +21,12 @@ pub(super) struct Entry {
     pub(super) run: Option<Arc<Run>>,
     /// Whether it goes away when its run has ended.
     pub(super) is_deleted: bool,
+    /// The pipeline, prepared for the run that begins next.
+    pub(super) prepared: Option<Pipeline>,
+    /// Why its file as it is now is not taken.
+    pub(super) refused: Option<String>,
+    /// Its last reset.
+    pub(super) reset: Option<ResetView>,
     failure: Option<FailureView>,
     /// What earlier runs have counted.
     counted: ProgressView,
@@ -35,6 +42,9 @@ impl Entry {
             machine: Machine::new(),
             run: None,
             is_deleted: false,
+            prepared: None,
+            refused: None,
+            reset: None,
             failure: None,
             counted: ProgressView::default(),
             restarts: 0,
@@ -68,9 +78,9 @@ impl Entry {
         });
     }
 
-    /// Whether the pipeline names a plugin, or runs it.
+    /// Whether the pipeline names a plugin. One that is deleted has read its components before, and starts no more.
     pub(super) fn uses(&self, reference: &str) -> bool {
-        self.record.plugins.contains_key(reference)
+        !self.is_deleted && self.record.plugins.contains_key(reference)
     }
 
     /// The pipeline as others see it.
@@ -98,6 +108,8 @@ impl Entry {
                 next_in_seconds,
                 ..failure
             }),
+            refused: self.refused.clone(),
+            reset: self.reset.clone(),
             restarts: self.restarts,
             steps: steps.unwrap_or_else(|| self.steps.clone()),
             progress: match &snapshot {
@@ -122,6 +134,7 @@ fn state(phase: Phase, is_deleted: bool, run: Option<&Snapshot>) -> (State, Opti
         (Phase::Idle, _) => (State::Paused, None),
         (Phase::Stopping, _) => (State::Stopping, None),
         (Phase::Waiting { .. }, _) => (State::Failed, None),
+        (Phase::Resetting, _) => (State::Resetting, None),
         (Phase::Working { .. }, None | Some(Status::Starting)) => (State::Starting, None),
         (Phase::Working { .. }, Some(Status::Waiting)) => (State::Waiting, None),
         (Phase::Working { .. }, Some(Status::Running)) => (State::Running, None),

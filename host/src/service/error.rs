@@ -4,6 +4,7 @@ use std::io;
 
 use crate::control::DeployError;
 use crate::log::LogError;
+use crate::outside::OutsideError;
 use crate::registry::RegistryError;
 
 /// Why a service did not do what it was asked. The message names what, where and what to do.
@@ -18,6 +19,9 @@ pub enum ServiceError {
     /// The caller's fault: the pipeline can't run.
     #[error("{0}")]
     Invalid(String),
+    /// The caller's fault: a value of the request is none that can be used.
+    #[error("{0}")]
+    Unfit(String),
     /// What the plugins' registry says.
     #[error(transparent)]
     Registry(#[from] RegistryError),
@@ -45,6 +49,18 @@ pub enum ServiceError {
     /// The environment's fault.
     #[error("the service's data folder: {0}")]
     Disk(#[from] io::Error),
+}
+
+impl From<OutsideError> for ServiceError {
+    fn from(error: OutsideError) -> Self {
+        match error {
+            OutsideError::Log(error) => error.into(),
+            OutsideError::Running { .. } | OutsideError::Begun(_) => {
+                ServiceError::Conflict(error.to_string())
+            }
+            OutsideError::Offsets(why) => ServiceError::Unfit(why),
+        }
+    }
 }
 
 /// Why a service does not start.

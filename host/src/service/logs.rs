@@ -6,6 +6,36 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::log::LogError;
 use crate::log::embedded::EmbeddedLog;
+use crate::log::kafka::KafkaLog;
+use crate::pipeline::config::KafkaSettings;
+
+/// Evaluates an expression with the log of a pipeline's configuration; what opening it says is returned with `?`.
+macro_rules! on_log {
+    ($service:expr, $config:expr, |$log:ident| $do:expr) => {
+        match &$config.log.place {
+            $crate::pipeline::config::LogPlace::Embedded(folder) => {
+                let lease = $service.logs.lease(folder)?;
+                let $log = lease.log();
+                $do
+            }
+            $crate::pipeline::config::LogPlace::Kafka(settings) => {
+                let kafka = $crate::service::logs::kafka(settings)?;
+                let $log = &kafka;
+                $do
+            }
+        }
+    };
+}
+pub(super) use on_log;
+
+/// A client of a Kafka cluster.
+///
+/// # Errors
+/// If the settings are refused.
+pub(super) fn kafka(settings: &KafkaSettings) -> Result<KafkaLog, LogError> {
+    let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    KafkaLog::new(settings.iter().map(owned).collect())
+}
 
 /// The logs that are open, and how many pipelines use each.
 #[derive(Default)]

@@ -10,6 +10,9 @@
 //!    ▲                                     want paused        │
 //!    └────────────────────────────────────────────────────────┘
 //! ```
+//!
+//! A reset is made while there are no workers, in `Resetting`: at once from `Idle` and `Waiting`, and from `Working` when they have
+//! ended. What is wanted then decides whether `Working` or `Idle` comes next.
 
 use std::time::Duration;
 
@@ -39,6 +42,8 @@ pub(super) enum Phase {
         /// When.
         until: Duration,
     },
+    /// It has no workers, and is made to begin anew.
+    Resetting,
 }
 
 /// How a run ended.
@@ -61,6 +66,8 @@ pub(super) enum Action {
     Start,
     /// Tell its workers to end.
     Stop,
+    /// Make it begin anew.
+    Reset,
 }
 
 /// How long a pipeline that has failed waits.
@@ -98,6 +105,8 @@ pub(super) struct Machine {
     wanted: Wanted,
     phase: Phase,
     failures: u32,
+    /// Whether it is reset when its workers have ended.
+    is_to_be_reset: bool,
 }
 
 impl Machine {
@@ -107,6 +116,7 @@ impl Machine {
             wanted: Wanted::Still,
             phase: Phase::Idle,
             failures: 0,
+            is_to_be_reset: false,
         }
     }
 
@@ -134,6 +144,7 @@ impl Machine {
                 self.phase = Phase::Stopping;
                 Action::Stop
             }
+            (_, Phase::Resetting) => Action::Nothing,
             (Wanted::Still, Phase::Idle | Phase::Waiting { .. }) => {
                 self.phase = Phase::Idle;
                 Action::Nothing
@@ -142,8 +153,63 @@ impl Machine {
         }
     }
 
+    /// It is to be what it has become: its workers end, and others begin. One that rests goes on resting, and one that waits after
+    /// a failure is started at once.
+    pub(super) fn restart(&mut self, now: Duration) -> Action {
+        match (self.wanted, self.phase) {
+            (Wanted::Running, Phase::Working { .. }) => {
+                self.phase = Phase::Stopping;
+                Action::Stop
+            }
+            (wanted, _) => self.want(wanted, now),
+        }
+    }
+
+    /// It is to begin anew.
+    pub(super) fn reset(&mut self) -> Action {
+        match self.phase {
+            Phase::Idle | Phase::Waiting { .. } => {
+                self.phase = Phase::Resetting;
+                Action::Reset
+            }
+            Phase::Working { .. } => {
+                self.is_to_be_reset = true;
+                self.phase = Phase::Stopping;
+                Action::Stop
+            }
+            Phase::Stopping => {
+                self.is_to_be_reset = true;
+                Action::Nothing
+            }
+            Phase::Resetting => Action::Nothing,
+        }
+    }
+
+    /// A reset that has not begun is left for another time.
+    pub(super) fn postpone_reset(&mut self) {
+        self.is_to_be_reset = false;
+    }
+
+    /// It has been made to begin anew, or could not be.
+    pub(super) fn was_reset(&mut self, now: Duration) -> Action {
+        match self.wanted {
+            Wanted::Running => {
+                self.failures = 0;
+                self.start(now)
+            }
+            Wanted::Still => {
+                self.phase = Phase::Idle;
+                Action::Nothing
+            }
+        }
+    }
+
     /// Its workers have ended.
     pub(super) fn ended(&mut self, end: End, now: Duration, backoff: &Backoff) -> Action {
+        if std::mem::take(&mut self.is_to_be_reset) {
+            self.phase = Phase::Resetting;
+            return Action::Reset;
+        }
         match (self.phase, self.wanted) {
             (Phase::Stopping, Wanted::Running) => self.start(now),
             (_, Wanted::Still) => {
@@ -182,132 +248,4 @@ impl Machine {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const BACKOFF: Backoff = Backoff {
-        first: Duration::from_secs(1),
-        longest: Duration::from_secs(10),
-        steady_after: Duration::from_secs(100),
-    };
-
-    fn at(seconds: u64) -> Duration {
-        Duration::from_secs(seconds)
-    }
-
-    fn running() -> Machine {
-        let mut machine = Machine::new();
-        assert_eq!(machine.want(Wanted::Running, at(0)), Action::Start);
-        machine
-    }
-
-    #[test]
-    fn one_that_is_paused_ends_and_stays_still() {
-        let mut machine = running();
-        assert_eq!(machine.want(Wanted::Still, at(1)), Action::Stop);
-        assert_eq!(
-            machine.want(Wanted::Still, at(2)),
-            Action::Nothing,
-            "it has been told"
-        );
-        assert_eq!(machine.phase(), Phase::Stopping);
-        assert_eq!(machine.ended(End::Done, at(3), &BACKOFF), Action::Nothing);
-        assert_eq!(machine.phase(), Phase::Idle);
-        assert_eq!(machine.time(at(1_000)), Action::Nothing);
-    }
-
-    #[test]
-    fn one_that_is_resumed_while_it_stops_starts_when_it_has() {
-        let mut machine = running();
-        machine.want(Wanted::Still, at(1));
-        assert_eq!(
-            machine.want(Wanted::Running, at(2)),
-            Action::Nothing,
-            "never two runs at a time"
-        );
-        assert_eq!(machine.ended(End::Done, at(3), &BACKOFF), Action::Start);
-        assert_eq!(machine.phase(), Phase::Working { since: at(3) });
-        assert_eq!(machine.want(Wanted::Running, at(4)), Action::Nothing);
-    }
-
-    #[test]
-    fn one_that_fails_waits_twice_as_long_each_time() {
-        let mut machine = running();
-        let mut now = at(0);
-        for wait in [1, 2, 4, 8, 10, 10] {
-            assert_eq!(machine.ended(End::Failed, now, &BACKOFF), Action::Nothing);
-            let until = now + at(wait);
-            assert_eq!(machine.phase(), Phase::Waiting { until });
-            assert_eq!(
-                machine.time(until - Duration::from_millis(1)),
-                Action::Nothing
-            );
-            assert_eq!(machine.time(until), Action::Start);
-            now = until;
-        }
-        assert_eq!(machine.failures(), 6);
-    }
-
-    #[test]
-    fn one_that_has_run_for_long_is_not_blamed_for_earlier_failures() {
-        let mut machine = running();
-        machine.ended(End::Failed, at(0), &BACKOFF);
-        machine.time(at(1));
-        machine.ended(End::Failed, at(101), &BACKOFF);
-        assert_eq!(machine.failures(), 1);
-        assert_eq!(machine.phase(), Phase::Waiting { until: at(102) });
-    }
-
-    #[test]
-    fn one_that_is_asked_for_while_it_waits_starts_at_once() {
-        let mut machine = running();
-        machine.ended(End::Failed, at(0), &BACKOFF);
-        assert_eq!(machine.want(Wanted::Running, at(0)), Action::Start);
-        assert_eq!(machine.failures(), 0);
-        machine.ended(End::Failed, at(0), &BACKOFF);
-        assert_eq!(machine.want(Wanted::Still, at(0)), Action::Nothing);
-        assert_eq!(machine.phase(), Phase::Idle);
-    }
-
-    #[test]
-    fn two_processes_do_not_fence_each_other_for_ever() {
-        let mut machine = running();
-        machine.ended(End::Fenced, at(5), &BACKOFF);
-        assert_eq!(machine.phase(), Phase::Waiting { until: at(15) });
-    }
-
-    #[test]
-    fn a_run_that_ends_by_itself_is_started_again() {
-        let mut machine = running();
-        assert_eq!(machine.ended(End::Done, at(5), &BACKOFF), Action::Nothing);
-        assert_eq!(machine.phase(), Phase::Waiting { until: at(6) });
-    }
-
-    /// Whatever happens in whatever order: a run is started only when none is there, and one that nobody wants comes to rest.
-    #[test]
-    fn there_is_never_a_second_run() {
-        for seed in 0..4_096_u32 {
-            let mut machine = Machine::new();
-            let mut is_running = false;
-            for (turn, now) in (0..6_u32).map(|turn| (seed >> (2 * turn), at(u64::from(turn) * 20)))
-            {
-                let action = match turn % 4 {
-                    0 => machine.want(Wanted::Running, now),
-                    1 => machine.want(Wanted::Still, now),
-                    2 if is_running => {
-                        is_running = false;
-                        machine.ended(End::Failed, now, &BACKOFF)
-                    }
-                    _ => machine.time(now),
-                };
-                if action == Action::Start {
-                    assert!(!is_running, "seed {seed}");
-                    is_running = true;
-                }
-                assert!(action != Action::Stop || is_running, "seed {seed}");
-                let has_run = matches!(machine.phase(), Phase::Working { .. } | Phase::Stopping);
-                assert_eq!(has_run, is_running, "seed {seed}");
-            }
-        }
-    }
-}
+mod tests;

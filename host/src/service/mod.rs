@@ -3,8 +3,9 @@
 //! - `machine` decides, without a clock or a thread, what becomes of a pipeline.
 //! - `record` is what is remembered of it, so that the service comes back as it was.
 //! - `prepare` makes a configuration of that; `work` is one run of it on its own thread.
-//! - [`Service`] carries out what `machine` decides (`supervisor`) and what it is asked (`asked`, `deploys`); `view` and
-//!   `dead_letters` are what it shows.
+//! - [`Service`] carries out what `machine` decides (`supervisor`) and what it is asked (`asked`, `deploys`); `reset` lets a pipeline
+//!   begin anew, `change` replaces one by another, as the API or `folder`, the folder of pipelines, says. `view`, `dead_letters` and
+//!   `results` are what it shows; `replay` puts dead letters back.
 //! - [`ServiceConfig`] (`config`) is the service's own file.
 //!
 //! # What it promises
@@ -17,17 +18,23 @@
 //! pipelines created through the API name, which are relative to it.
 
 mod asked;
+mod change;
 mod config;
 mod dead_letters;
 mod deploys;
 pub(crate) mod disk;
 mod entry;
 mod error;
+mod folder;
 mod lag;
 mod logs;
 mod machine;
 mod prepare;
+mod reading;
 mod record;
+mod replay;
+mod reset;
+mod results;
 mod supervisor;
 mod view;
 mod work;
@@ -42,5 +49,9 @@ pub use error::{ServiceError, StartError};
 pub(crate) use lag::lag;
 pub use machine::Backoff;
 pub use record::Desired;
+pub use replay::{LeftOut, ReplayRequest, ReplayView};
+pub use results::{Cursor, Positions, ResultView, ResultsView, WantedResults};
 pub use supervisor::Service;
-pub use view::{FailureView, Origin, PipelineView, ProgressView, State, StepView};
+pub use view::{
+    FailureView, MoveView, Origin, PipelineView, ProgressView, ResetView, State, StepView,
+};

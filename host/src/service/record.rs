@@ -9,10 +9,13 @@
 //! | `wanted` | `running` or `paused` |
 //! | `text` | the pipeline file, if it was created through the API; it may hold secrets. Not there if a file of the pipelines' folder has it |
 //! | `plugins` | the digest of each plugin that the pipeline names as `name@version` |
+//! | `reset` | where the pipeline is to begin, from when that is asked until it is done; not there otherwise |
 //!
 //! # Stories of a crash
 //! - *Before the file is moved to its place:* the pipeline is what it was before; whoever asked got no answer.
 //! - *After that, before the answer:* the pipeline is what was asked for. To ask again changes nothing.
+//! - *While a pipeline is reset:* `reset` is still there, so the next start does it, once more if need be, before the pipeline runs: it
+//!   has not run since, and the same offsets set twice are set once.
 //! - *A record can't be read:* the service does not start, and names the file: to leave a pipeline out would not be coming
 //!   back as it was.
 
@@ -47,6 +50,8 @@ pub(super) struct Record {
     pub(super) text: Option<String>,
     /// The digest of each plugin that it names as `name@version`.
     pub(super) plugins: BTreeMap<String, String>,
+    /// Where it is to begin before it runs again.
+    pub(super) reset: Option<String>,
 }
 
 #[derive(Deserialize, Serialize)]
@@ -57,6 +62,8 @@ struct Written {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     text: Option<String>,
     plugins: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reset: Option<String>,
 }
 
 /// The folder of the records.
@@ -85,14 +92,22 @@ impl Records {
             let is_record = path.extension().is_some_and(|ending| ending == "json");
             let name = path.file_stem().and_then(|stem| stem.to_str());
             if let (true, Some(name)) = (is_record, name) {
-                let record = fs::read(&path).and_then(|bytes| parse(&bytes));
-                records.insert(
-                    name.to_owned(),
-                    record.map_err(|error| disk::at(&path, &error))?,
-                );
+                records.insert(name.to_owned(), read(&path)?);
             }
         }
         Ok(records)
+    }
+
+    /// What is remembered of one pipeline, if anything is.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub(super) fn read(&self, name: &str) -> io::Result<Option<Record>> {
+        let path = self.path(name);
+        match path.try_exists()? {
+            true => read(&path).map(Some),
+            false => Ok(None),
+        }
     }
 
     /// Remembers a pipeline.
@@ -105,6 +120,7 @@ impl Records {
             wanted: record.wanted,
             text: record.text.clone(),
             plugins: record.plugins.clone(),
+            reset: record.reset.clone(),
         };
         disk::write(&self.path(name), &serde_json::to_vec_pretty(&written)?)
     }
@@ -122,6 +138,11 @@ impl Records {
     }
 }
 
+fn read(path: &Path) -> io::Result<Record> {
+    let record = fs::read(path).and_then(|bytes| parse(&bytes));
+    record.map_err(|error| disk::at(path, &error))
+}
+
 fn parse(bytes: &[u8]) -> io::Result<Record> {
     let refuse = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let advice = "restore the file from a backup, or remove it and create the pipeline again";
@@ -137,6 +158,7 @@ fn parse(bytes: &[u8]) -> io::Result<Record> {
         wanted: written.wanted,
         text: written.text,
         plugins: written.plugins,
+        reset: written.reset,
     })
 }
 
@@ -153,6 +175,7 @@ mod tests {
             wanted: Desired::Paused,
             text: Some("name = \"clicks\"".to_owned()),
             plugins: [("a@1".to_owned(), "00".to_owned())].into(),
+            reset: Some("earliest".to_owned()),
         };
         records.write("clicks", &clicks).unwrap();
         records.write("orders", &Record::default()).unwrap();
@@ -164,6 +187,8 @@ mod tests {
             ("orders".to_owned(), Record::default()),
         ];
         assert_eq!(all, expected.into());
+        assert_eq!(records.read("orders").unwrap(), Some(Record::default()));
+        assert_eq!(records.read("none").unwrap(), None);
         records.remove("clicks").unwrap();
         assert_eq!(records.read_all().unwrap().len(), 1);
     }

@@ -1,7 +1,7 @@
 //! The service itself: it remembers what it is asked, and starts and stops runs as `machine` decides.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -12,10 +12,12 @@ use super::config::ServiceConfig;
 use super::disk;
 use super::entry::Entry;
 use super::error::{ServiceError, StartError};
+use super::folder::{self, Watch};
 use super::logs::Logs;
 use super::machine::{Action, End, Phase, Wanted};
 use super::prepare::{self, Configured};
 use super::record::{Desired, Record, Records};
+use super::view::ResetView;
 use super::work::{Failure, Run};
 use crate::pipeline::Pipeline;
 use crate::plugin::PluginEngine;
@@ -28,7 +30,7 @@ const LOOK: Duration = Duration::from_millis(50);
 /// Many pipelines in one process. Its methods may be called from any thread; those that compile components, or wait for the disk,
 /// say so.
 pub struct Service {
-    config: ServiceConfig,
+    pub(super) config: ServiceConfig,
     pub(super) engine: PluginEngine,
     pub(super) registry: Registry,
     pub(super) records: Records,
@@ -44,6 +46,10 @@ pub struct Service {
 #[derive(Default)]
 pub(super) struct Inner {
     pub(super) entries: BTreeMap<String, Entry>,
+    /// What is known of the folder of pipelines.
+    pub(super) watch: Watch,
+    /// When the folder is looked at next.
+    pub(super) look_at: Duration,
     /// Whether every pipeline that was wanted at the start has been started.
     pub(super) is_ready: bool,
     /// Whether nothing is started any more.
@@ -62,14 +68,18 @@ impl Service {
         let records = Records::open(&config.data)?;
         let mut remembered = records.read_all()?;
         let mut entries = BTreeMap::new();
+        let mut watch = Watch::default();
         if let Some(folder) = &config.pipelines {
-            for (name, file) in files(folder)? {
-                let record = remembered.remove(&name).unwrap_or_default();
+            let found = folder::look(folder)?;
+            for name in found.keys() {
+                let record = remembered.remove(name).unwrap_or_default();
+                let file = folder::file_of(folder, name);
                 if record.text.is_some() {
                     return Err(StartError::Twice(file.display().to_string()));
                 }
-                entries.insert(name, Entry::new(Some(file), record));
+                entries.insert(name.clone(), Entry::new(Some(file), record));
             }
+            watch = Watch::new(found);
         }
         for (name, record) in remembered {
             // One of the folder whose file is away just now is remembered, and not run.
@@ -86,6 +96,7 @@ impl Service {
             clock: SystemClock::new(),
             inner: Mutex::new(Inner {
                 entries,
+                watch,
                 ..Inner::default()
             }),
             changed: Condvar::new(),
@@ -99,10 +110,11 @@ impl Service {
         let mut inner = self.lock();
         let names: Vec<String> = inner.entries.keys().cloned().collect();
         for name in names {
-            self.want(&mut inner, &name, None);
+            self.begin(&mut inner, &name);
         }
         inner.is_ready = true;
         while !stop.load(Ordering::Relaxed) {
+            self.look_at_folder(&mut inner);
             let now = self.clock.monotonic();
             let due: Vec<(String, Action)> = inner
                 .entries
@@ -110,7 +122,7 @@ impl Service {
                 .map(|(name, entry)| (name.clone(), entry.machine.time(now)))
                 .collect();
             for (name, action) in due {
-                self.act(&mut inner, &name, action, None);
+                self.act(&mut inner, &name, action);
             }
             inner = self.wait(inner);
         }
@@ -120,10 +132,14 @@ impl Service {
         let all: Vec<(String, Action)> = inner
             .entries
             .iter_mut()
-            .map(|(name, entry)| (name.clone(), entry.machine.want(Wanted::Still, now)))
+            .map(|(name, entry)| {
+                // It is remembered, and done at the next start.
+                entry.machine.postpone_reset();
+                (name.clone(), entry.machine.want(Wanted::Still, now))
+            })
             .collect();
         for (name, action) in all {
-            self.act(&mut inner, &name, action, None);
+            self.act(&mut inner, &name, action);
         }
         let is_idle = |entry: &Entry| entry.machine.phase() == Phase::Idle;
         while !inner.entries.values().all(is_idle) {
@@ -152,13 +168,21 @@ impl Service {
         inner.is_ready && !inner.is_ending
     }
 
+    /// A pipeline that the service has found, or comes back with: what was begun is finished, and it is as it was last wanted.
+    pub(super) fn begin(self: &Arc<Self>, inner: &mut Inner, name: &str) {
+        let resume = |entry: &mut Entry| {
+            let to = entry.record.reset.clone()?;
+            entry.reset = Some(ResetView::begun(to));
+            Some(entry.machine.reset())
+        };
+        if let Some(action) = inner.entries.get_mut(name).and_then(resume) {
+            self.act(inner, name, action);
+        }
+        self.want(inner, name);
+    }
+
     /// Tells the machine what its record says is wanted.
-    pub(super) fn want(
-        self: &Arc<Self>,
-        inner: &mut Inner,
-        name: &str,
-        prepared: Option<Pipeline>,
-    ) {
+    pub(super) fn want(self: &Arc<Self>, inner: &mut Inner, name: &str) {
         let Some(entry) = inner.entries.get_mut(name) else {
             return;
         };
@@ -167,16 +191,11 @@ impl Service {
             Desired::Paused => Wanted::Still,
         };
         let action = entry.machine.want(wanted, self.clock.monotonic());
-        self.act(inner, name, action, prepared);
+        self.act(inner, name, action);
     }
 
-    pub(super) fn act(
-        self: &Arc<Self>,
-        inner: &mut Inner,
-        name: &str,
-        action: Action,
-        prepared: Option<Pipeline>,
-    ) {
+    /// Carries out what a pipeline's machine has decided.
+    pub(super) fn act(self: &Arc<Self>, inner: &mut Inner, name: &str, action: Action) {
         let Some(entry) = inner.entries.get_mut(name) else {
             return;
         };
@@ -189,24 +208,27 @@ impl Service {
             }
             Action::Start => {
                 let run = entry.begin();
-                let service = Arc::clone(self);
-                let owned = name.to_owned();
-                let started = std::thread::Builder::new()
-                    .name(format!("pipeline-{name}"))
-                    .spawn(move || {
-                        let work = || service.work(&owned, &run, prepared);
-                        // A panic of one pipeline is its own failure, and nobody else's.
-                        let ended = catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
-                            Err(Failure::new(format!(
-                                "a bug in the host: {}",
-                                said(&*panic)
-                            )))
-                        });
-                        service.ended(&owned, ended);
-                    });
-                if let Err(error) = started {
-                    let failure = Failure::new(format!("no thread can be started: {error}"));
-                    self.note_end(inner, name, Err(failure));
+                let prepared = entry.prepared.take();
+                let (service, owned) = (Arc::clone(self), name.to_owned());
+                let started = aside(format!("pipeline-{name}"), move || {
+                    // A panic of one pipeline is its own failure, and nobody else's.
+                    let ended = caught(|| service.work(&owned, &run, prepared))
+                        .unwrap_or_else(|bug| Err(Failure::new(bug)));
+                    service.ended(&owned, ended);
+                });
+                if let Err(why) = started {
+                    self.note_end(inner, name, Err(Failure::new(why)));
+                }
+            }
+            Action::Reset => {
+                let (service, owned) = (Arc::clone(self), name.to_owned());
+                let started = aside(format!("reset-{name}"), move || {
+                    let moves = caught(|| service.make_reset(&owned)).unwrap_or_else(Err);
+                    service.was_reset(&mut service.lock(), &owned, moves);
+                    service.changed.notify_all();
+                });
+                if let Err(why) = started {
+                    self.was_reset(inner, name, Err(why));
                 }
             }
         }
@@ -281,7 +303,7 @@ impl Service {
         let end = failure.map_or(End::Done, |failure| failure.end);
         let now = self.clock.monotonic();
         let action = entry.machine.ended(end, now, &self.config.restart);
-        self.act(inner, name, action, None);
+        self.act(inner, name, action);
         remove_if_over(inner, name);
     }
 
@@ -328,18 +350,24 @@ fn lock(data: &Path) -> Result<File, StartError> {
     }
 }
 
-/// The pipeline files in a folder, by the names that their pipelines have.
-fn files(folder: &Path) -> std::io::Result<BTreeMap<String, std::path::PathBuf>> {
-    let mut files = BTreeMap::new();
-    let entries = fs::read_dir(folder).map_err(|error| disk::at(folder, &error))?;
-    for file in entries {
-        let path = file?.path();
-        let is_pipeline = path.extension().is_some_and(|ending| ending == "toml");
-        if let (true, Some(name)) = (is_pipeline, path.file_stem().and_then(|stem| stem.to_str())) {
-            files.insert(name.to_owned(), path);
-        }
-    }
-    Ok(files)
+/// Does something on a thread of its own.
+///
+/// # Errors
+/// If no thread can be started: why.
+pub(super) fn aside(name: String, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let started = std::thread::Builder::new().name(name).spawn(work);
+    started
+        .map(drop)
+        .map_err(|error| format!("no thread can be started: {error}"))
+}
+
+/// Does something that may have a bug.
+///
+/// # Errors
+/// If it panics: what it said.
+pub(super) fn caught<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work))
+        .map_err(|panic| format!("a bug in the host: {}", said(&*panic)))
 }
 
 /// What a panic said.

@@ -25,6 +25,12 @@ pub struct PipelineView {
     /// Why its last run failed, until the next one has got as far as reading.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<FailureView>,
+    /// Why its file as it is now in the folder of pipelines is not taken: it goes on as it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Its last reset since the service was started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reset: Option<ResetView>,
     /// How often it was started again after a failure since the service was started.
     pub restarts: u64,
     /// Its steps; empty until it has been started.
@@ -64,6 +70,8 @@ pub enum State {
     Unavailable,
     /// Its workers commit what is done and end.
     Stopping,
+    /// It has no workers, and is made to begin anew.
+    Resetting,
     /// It does not run, because somebody said so.
     Paused,
     /// It has failed, and is started again.
@@ -82,11 +90,50 @@ impl State {
             State::Running => "running",
             State::Unavailable => "unavailable",
             State::Stopping => "stopping",
+            State::Resetting => "resetting",
             State::Paused => "paused",
             State::Failed => "failed",
             State::Deleting => "deleting",
         }
     }
+}
+
+/// A reset of a pipeline.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct ResetView {
+    /// Where it begins, as it was asked.
+    pub to: String,
+    /// Whether it has been done.
+    pub done: bool,
+    /// Why it could not be done: the pipeline goes on where it stood.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// What was set, in the order of the partitions; empty until it is done.
+    pub moves: Vec<MoveView>,
+}
+
+impl ResetView {
+    /// One that was asked for.
+    pub(super) fn begun(to: String) -> Self {
+        Self {
+            to,
+            done: false,
+            failure: None,
+            moves: Vec::new(),
+        }
+    }
+}
+
+/// A partition of which a reset has set where it is read.
+#[derive(Clone, Debug, Deserialize, Eq, PartialEq, Serialize, ToSchema)]
+pub struct MoveView {
+    /// The partition, as `topic/partition`.
+    pub at: String,
+    /// The offset that was committed; missing if there was none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<i64>,
+    /// The offset that is read next.
+    pub to: i64,
 }
 
 /// Why a run of a pipeline failed.

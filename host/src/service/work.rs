@@ -8,13 +8,12 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::lag::lag;
-use super::logs::Logs;
+use super::logs::{Logs, kafka};
 use super::machine::End;
 use super::prepare::Configured;
 use super::view::StepView;
 use crate::control::{Control, Followed, catch_up};
 use crate::log::Log;
-use crate::log::kafka::KafkaLog;
 use crate::pipeline::Pipeline;
 use crate::pipeline::config::LogPlace;
 use crate::plugin::PluginEngine;
@@ -128,9 +127,8 @@ impl Run {
                 self.team_work(pipeline, engine, lease.log())
             }
             LogPlace::Kafka(settings) => {
-                let owned = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
-                let log = KafkaLog::new(settings.iter().map(owned).collect());
-                self.team_work(pipeline, engine, &log.map_err(Failure::new)?)
+                let log = kafka(&settings).map_err(Failure::new)?;
+                self.team_work(pipeline, engine, &log)
             }
         }
     }

@@ -10,6 +10,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde::de::DeserializeOwned;
 use ureq::http::Response;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
+use ureq::typestate::WithBody;
 use ureq::{Agent, Body, SendBody};
 
 use super::Service;
@@ -70,6 +71,29 @@ impl Client {
         self.read(self.with_token(request).call())
     }
 
+    /// What a path says to a question.
+    pub(super) fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T, Failure> {
+        let pairs = query.iter().map(|(name, value)| (*name, value.as_str()));
+        let request = self.agent.get(self.url(path)).query_pairs(pairs);
+        self.read(self.with_token(request).call())
+    }
+
+    /// The bytes that are at a path.
+    pub(super) fn bytes(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let request = self.agent.get(self.url(path));
+        let mut answer = self.checked(self.with_token(request).call())?;
+        answer
+            .body_mut()
+            .with_config()
+            .limit(LARGEST)
+            .read_to_vec()
+            .map_err(|error| self.strange(&error.to_string()))
+    }
+
     /// Sends a body, and what is answered to it.
     pub(super) fn post<T: DeserializeOwned>(
         &self,
@@ -78,9 +102,38 @@ impl Client {
         body: impl Read,
         size: u64,
     ) -> Result<T, Failure> {
-        let request = self
-            .agent
-            .post(self.url(path))
+        self.send(self.agent.post(self.url(path)), media_type, body, size)
+    }
+
+    /// Sends a value as JSON, and what is answered to it.
+    pub(super) fn post_json<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        value: &impl serde::Serialize,
+    ) -> Result<T, Failure> {
+        let body = serde_json::to_vec(value).map_err(anyhow::Error::from)?;
+        self.post(path, "application/json", body.as_slice(), body.len() as u64)
+    }
+
+    /// Puts a body in the place of what is at a path, and what is answered to it.
+    pub(super) fn put<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        media_type: &str,
+        body: &[u8],
+    ) -> Result<T, Failure> {
+        let request = self.agent.put(self.url(path));
+        self.send(request, media_type, body, body.len() as u64)
+    }
+
+    fn send<T: DeserializeOwned>(
+        &self,
+        request: ureq::RequestBuilder<WithBody>,
+        media_type: &str,
+        body: impl Read,
+        size: u64,
+    ) -> Result<T, Failure> {
+        let request = request
             .header("content-type", media_type)
             .header("content-length", size.to_string());
         // A service that says no to a large body says so before it is sent, and is heard.

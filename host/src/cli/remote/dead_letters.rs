@@ -3,9 +3,9 @@
 use std::io::{self, Write};
 use std::str::FromStr;
 
-use super::Service;
 use super::client::Client;
 use super::pipelines::{PipelineName, json};
+use super::{Service, replay};
 use crate::cli::Failure;
 use crate::cli::out::{self, Format};
 use crate::server::DeadLetterList;
@@ -28,6 +28,8 @@ enum Command {
     List(List),
     /// Show a dead letter with its value
     Show(Show),
+    /// Put dead letters back into the source, each once; or run one locally
+    Replay(replay::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -77,6 +79,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
             let list: DeadLetterList = client.get(&path)?;
             out::stdout(|out| show_list(&list.dead_letters, format, out))
         }
+        Command::Replay(args) => replay::run(args, &client, format),
         Command::Show(show) => {
             let (pipeline, At { partition, offset }) = (&show.pipeline, show.at);
             let path = format!("/v1/pipelines/{pipeline}/dead-letters/{partition}/{offset}");

@@ -1,10 +1,15 @@
-//! Commands that ask a running service: `millstream pipelines`, `dead-letters`, `plugins`, `deploy`, `deploys` and `rollback`.
+//! Commands that ask a running service: `millstream pipelines`, `results`, `dead-letters`, `plugins`, `deploy`, `deploys` and
+//! `rollback`.
 
 mod client;
 pub(super) mod dead_letters;
 pub(super) mod deploys;
+mod local;
 pub(super) mod pipelines;
 pub(super) mod plugins;
+mod replay;
+mod reset;
+pub(super) mod results;
 
 use std::path::PathBuf;
 

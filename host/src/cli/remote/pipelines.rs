@@ -2,11 +2,11 @@
 
 use std::fmt;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use super::Service;
 use super::client::Client;
+use super::{Service, reset};
 use crate::cli::Failure;
 use crate::cli::out::{self, Format};
 use crate::server::PipelineList;
@@ -31,10 +31,14 @@ enum Command {
     Show(Named),
     /// Create a pipeline from a file, whose plugins are named as name@version
     Create(Create),
+    /// Put another file in the place of a pipeline's; its state goes on, or it is refused
+    Update(Update),
     /// Let a pipeline commit what is done and rest, also over restarts
     Pause(Named),
     /// Let a pipeline run again; one that waits after a failure is tried at once
     Resume(Named),
+    /// Let a pipeline forget what it knows and begin elsewhere, and wait until it has
+    Reset(reset::Args),
     /// Forget a pipeline; its topics, offsets and state stay in the log
     Delete(Named),
 }
@@ -53,6 +57,15 @@ struct Create {
     /// Do not run it until it is resumed
     #[arg(long)]
     paused: bool,
+}
+
+#[derive(Debug, clap::Args)]
+struct Update {
+    /// The pipeline
+    name: PipelineName,
+    /// The pipeline file
+    #[arg(value_name = "PIPELINE.toml")]
+    file: PathBuf,
 }
 
 pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
@@ -77,13 +90,13 @@ pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
         Command::Show(named) => client.get(&format!("/v1/pipelines/{}", named.name))?,
         Command::Pause(named) => asked(&named.name, "pause")?,
         Command::Resume(named) => asked(&named.name, "resume")?,
+        Command::Reset(args) => return reset::run(args, &client, format),
+        Command::Update(Update { name, file }) => {
+            let path = format!("/v1/pipelines/{name}");
+            client.put(&path, "application/toml", &read(file)?)?
+        }
         Command::Create(args) => {
-            let text = std::fs::read(&args.file).map_err(|error| {
-                Failure::Usage(format!(
-                    "can't read the pipeline file {}: {error}",
-                    args.file.display()
-                ))
-            })?;
+            let text = read(&args.file)?;
             let path = format!("/v1/pipelines?paused={}", args.paused);
             client.post(
                 &path,
@@ -96,6 +109,13 @@ pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
     out::stdout(|out| match format {
         Format::Text => show(&view, out),
         Format::Json => json(&view, out),
+    })
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(file).map_err(|error| {
+        let file = file.display();
+        Failure::Usage(format!("can't read the pipeline file {file}: {error}"))
     })
 }
 
@@ -175,6 +195,17 @@ fn show(view: &PipelineView, out: &mut dyn Write) -> io::Result<()> {
             "",
             &format!("at {}, {} in a row{again}", failure.at, failure.in_a_row),
         )?;
+    }
+    if let Some(refused) = &view.refused {
+        line("refused", refused)?;
+    }
+    if let Some(reset) = &view.reset {
+        let become_of_it = match (&reset.failure, reset.done) {
+            (Some(failure), _) => failure,
+            (None, true) => "done",
+            (None, false) => "under way",
+        };
+        line("reset", &format!("to {}: {become_of_it}", reset.to))?;
     }
     for (at, step) in view.steps.iter().enumerate() {
         let what = if at == 0 { "steps" } else { "" };

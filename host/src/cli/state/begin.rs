@@ -1,168 +1,55 @@
-//! Where reading begins, as `--from` and `--to` say it, and which offsets that is.
+//! Where reading begins, as `--from` and `--to` say it: as [`Begin`] is written, or a file of offsets.
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use crate::cli::Failure;
-use crate::log::{Bounds, Log, LogError, Offset, TopicPartition};
-use crate::time::Timestamp;
+use crate::outside::{Begin, listed};
 
 /// Where to begin, as it stands on the command line.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub(in crate::cli) enum Begin {
-    /// At the oldest records still there.
-    Earliest,
-    /// At the next records to be written.
-    Latest,
-    /// At the first records whose timestamps are not before this.
-    At(Timestamp),
-    /// At these offsets.
-    Offsets(Listed),
+pub(in crate::cli) enum Beginning {
+    /// As it is written.
+    Written(Begin),
     /// At the offsets in this file.
     File(PathBuf),
 }
 
-/// Offsets that are named one by one.
-pub(in crate::cli) type Listed = BTreeMap<TopicPartition, Offset>;
-
-impl FromStr for Begin {
+impl FromStr for Beginning {
     type Err = String;
 
-    /// What has a `=` in it is a list, what reads as a time is one, and any other word is a file.
+    /// A word that is nothing else is a file.
     fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "" => Err(
+        match text.parse() {
+            Ok(begin) => Ok(Beginning::Written(begin)),
+            Err(_) if text.is_empty() => Err(
                 "expected `earliest`, `latest`, a time, offsets, or a file of offsets".to_owned(),
             ),
-            "earliest" => Ok(Begin::Earliest),
-            "latest" => Ok(Begin::Latest),
-            _ if text.contains('=') => listed(text).map(Begin::Offsets),
-            _ => Ok(match text.parse::<jiff::Timestamp>() {
-                Ok(instant) => Begin::At(Timestamp(instant.as_millisecond())),
-                Err(_) => Begin::File(PathBuf::from(text)),
-            }),
+            Err(why) if text.contains('=') => Err(why),
+            Err(_) => Ok(Beginning::File(PathBuf::from(text))),
         }
     }
 }
 
-/// Reads `topic/partition=offset`, any number of them, with commas or line ends between. What follows a `#` is a comment.
-pub(in crate::cli) fn listed(text: &str) -> Result<Listed, String> {
-    let mut offsets = Listed::new();
-    let uncommented = text
-        .lines()
-        .map(|line| line.split('#').next().unwrap_or(""));
-    for entry in uncommented.flat_map(|line| line.split(',')).map(str::trim) {
-        if entry.is_empty() {
-            continue;
-        }
-        let (at, offset) = entry_of(entry)
-            .ok_or_else(|| format!("`{entry}` is not of the form topic/partition=offset"))?;
-        if offsets.insert(at.clone(), offset).is_some() {
-            return Err(format!("{at} is named twice"));
-        }
-    }
-    if offsets.is_empty() {
-        return Err("no offsets in it".to_owned());
-    }
-    Ok(offsets)
-}
-
-fn entry_of(entry: &str) -> Option<(TopicPartition, Offset)> {
-    let (at, offset) = entry.split_once('=')?;
-    let (topic, partition) = at.trim().rsplit_once('/')?;
-    let partition: i32 = partition.parse().ok()?;
-    let offset: i64 = offset.trim().parse().ok()?;
-    let good = !topic.is_empty() && partition >= 0 && offset >= 0;
-    good.then(|| (TopicPartition::new(topic, partition), Offset(offset)))
-}
-
-impl Begin {
-    /// The offset for each partition of `topics`, in their order.
+impl Beginning {
+    /// Where to begin, with the file read if it is one.
     ///
     /// # Errors
-    /// If the log can't tell, the file can't be read, or the offsets are not those of the topics.
-    pub(in crate::cli) fn offsets<L: Log>(
-        &self,
-        log: &L,
-        topics: &[String],
-    ) -> Result<Vec<(TopicPartition, Offset)>, Failure> {
-        let mut bounds = BTreeMap::new();
-        for topic in topics {
-            bounds.extend(partitions(topic, log.bounds(topic)?));
-        }
-        let listed = match self {
-            Begin::Earliest => return Ok(each(&bounds, |bounds| bounds.start)),
-            Begin::Latest => return Ok(each(&bounds, |bounds| bounds.end)),
-            Begin::At(time) => return Ok(at_time(log, topics, *time)?),
-            Begin::Offsets(listed) => listed.clone(),
-            Begin::File(file) => read(file)?,
+    /// If the file can't be read, or is none of offsets.
+    pub(in crate::cli) fn read(&self) -> Result<Begin, Failure> {
+        let file = match self {
+            Beginning::Written(begin) => return Ok(begin.clone()),
+            Beginning::File(file) => file,
         };
-        settle(&listed, &bounds).map_err(|why| Failure::Usage(why.join("\n")))
-    }
-}
-
-fn partitions<T>(topic: &str, of: Vec<T>) -> impl Iterator<Item = (TopicPartition, T)> {
-    let topic: Arc<str> = topic.into();
-    let at = move |(partition, of)| (TopicPartition::new(Arc::clone(&topic), partition), of);
-    (0..).zip(of).map(at)
-}
-
-fn each(
-    bounds: &BTreeMap<TopicPartition, Bounds>,
-    offset: impl Fn(&Bounds) -> Offset,
-) -> Vec<(TopicPartition, Offset)> {
-    let of = |(at, bounds): (&TopicPartition, &Bounds)| (at.clone(), offset(bounds));
-    bounds.iter().map(of).collect()
-}
-
-fn at_time<L: Log>(
-    log: &L,
-    topics: &[String],
-    time: Timestamp,
-) -> Result<Vec<(TopicPartition, Offset)>, LogError> {
-    let mut offsets = Vec::new();
-    for topic in topics {
-        offsets.extend(partitions(topic, log.offsets_at(topic, time)?));
-    }
-    Ok(offsets)
-}
-
-fn read(file: &Path) -> Result<Listed, Failure> {
-    let shown = file.display();
-    let text = std::fs::read_to_string(file).map_err(|error| {
-        Failure::Usage(format!(
-            "can't read the file of offsets {shown}: {error}; a time is written like 2026-01-31T08:00:00Z"
-        ))
-    })?;
-    listed(&text).map_err(|why| Failure::Usage(format!("{shown}: {why}")))
-}
-
-/// The listed offsets, if they are one for each partition and the log has them. A partition that is left out is no
-/// partition that stays where it is: what its rows have come to is forgotten with the state of the others.
-fn settle(
-    listed: &Listed,
-    bounds: &BTreeMap<TopicPartition, Bounds>,
-) -> Result<Vec<(TopicPartition, Offset)>, Vec<String>> {
-    let mut wrong = Vec::new();
-    for (at, offset) in listed {
-        match bounds.get(at) {
-            None => wrong.push(format!("{at} is not a partition that the pipeline reads")),
-            Some(Bounds { start, end, .. }) if !(start..=end).contains(&offset) => {
-                wrong.push(format!(
-                    "{at} has no offset {offset}: its records are those from {start} up to {end}"
-                ));
-            }
-            Some(_) => {}
-        }
-    }
-    let left_out = bounds.keys().filter(|at| !listed.contains_key(at));
-    wrong.extend(left_out.map(|at| format!("{at} is left out: give every partition its offset")));
-    if wrong.is_empty() {
-        Ok(listed.iter().map(|(at, o)| (at.clone(), *o)).collect())
-    } else {
-        Err(wrong)
+        let shown = file.display();
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            Failure::Usage(format!(
+                "can't read the file of offsets {shown}: {error}; a time is written like 2026-01-31T08:00:00Z"
+            ))
+        })?;
+        listed(&text)
+            .map(Begin::Offsets)
+            .map_err(|why| Failure::Usage(format!("{shown}: {why}")))
     }
 }
 
@@ -171,73 +58,13 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
     use super::*;
 
-    fn bounds(of: &[(&str, i32, i64, i64)]) -> BTreeMap<TopicPartition, Bounds> {
-        let one = |(topic, partition, start, end): &(&str, i32, i64, i64)| {
-            let bounds = Bounds {
-                start: Offset(*start),
-                end: Offset(*end),
-                written: Offset(*end),
-            };
-            (TopicPartition::new(*topic, *partition), bounds)
-        };
-        of.iter().map(one).collect()
-    }
-
     #[test]
-    fn a_beginning_is_a_word_or_a_time_or_offsets_or_a_file() {
-        let read = |text: &str| text.parse::<Begin>().unwrap();
-        assert_eq!(read("earliest"), Begin::Earliest);
-        assert_eq!(read("latest"), Begin::Latest);
-        assert_eq!(read("1970-01-01T00:00:01.5Z"), Begin::At(Timestamp(1_500)));
-        assert_eq!(read("1970-01-01T01:00:00+01:00"), Begin::At(Timestamp(0)));
-        assert_eq!(read("offsets.txt"), Begin::File("offsets.txt".into()));
-        let at = |partition| TopicPartition::new("clicks", partition);
-        assert_eq!(
-            read("clicks/0=5, clicks/1=0"),
-            Begin::Offsets([(at(0), Offset(5)), (at(1), Offset(0))].into())
-        );
-        assert!("".parse::<Begin>().is_err());
-    }
-
-    #[test]
-    fn offsets_are_listed_in_a_line_or_one_a_line_with_comments() {
-        let lines = "# noted before the change\na/0=1 # first\n\nb.c/12 = 3,\n";
-        let listed = listed(lines).unwrap();
-        let texts: Vec<String> = listed.iter().map(|(at, o)| format!("{at}={o}")).collect();
-        assert_eq!(texts, ["a/0=1", "b.c/12=3"]);
-    }
-
-    #[test]
-    fn what_is_no_list_of_offsets_is_refused_with_the_entry() {
-        for (text, part) in [
-            ("a/0=1,a/0=2", "a/0 is named twice"),
-            ("a=1", "`a=1` is not of the form"),
-            ("a/0=", "`a/0=` is not"),
-            ("a/0=-1", "is not"),
-            ("a/-1=1", "is not"),
-            ("/0=1", "is not"),
-            ("a/0=99999999999999999999", "is not"),
-            ("# a/0=1", "no offsets"),
-        ] {
-            let why = listed(text).unwrap_err();
-            assert!(why.contains(part), "{text}: {why}");
-        }
-    }
-
-    #[test]
-    fn offsets_are_taken_if_there_is_one_for_each_partition_and_the_log_has_them() {
-        let bounds = bounds(&[("a", 0, 10, 20), ("a", 1, 0, 0)]);
-        let settled = settle(&listed("a/0=20,a/1=0").unwrap(), &bounds).unwrap();
-        assert_eq!(settled.len(), 2);
-        let refused = |text: &str| settle(&listed(text).unwrap(), &bounds).unwrap_err();
-        assert_eq!(
-            refused("a/0=9,b/0=0"),
-            [
-                "a/0 has no offset 9: its records are those from 10 up to 20",
-                "b/0 is not a partition that the pipeline reads",
-                "a/1 is left out: give every partition its offset",
-            ]
-        );
-        assert_eq!(refused("a/0=21,a/1=0").len(), 1);
+    fn what_is_no_beginning_is_a_file_of_offsets() {
+        let read = |text: &str| text.parse::<Beginning>().unwrap();
+        assert_eq!(read("earliest"), Beginning::Written(Begin::Earliest));
+        assert_eq!(read("offsets.txt"), Beginning::File("offsets.txt".into()));
+        assert!("".parse::<Beginning>().is_err());
+        let why = "a=1".parse::<Beginning>().unwrap_err();
+        assert!(why.contains("`a=1` is not of the form"), "{why}");
     }
 }

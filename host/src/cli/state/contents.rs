@@ -3,9 +3,9 @@
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use super::standing::PATIENCE;
 use crate::cli::Failure;
 use crate::log::{Bounds, Fetched, Log, Offset, Reader, TopicPartition};
+use crate::outside::PATIENCE;
 use crate::state::{
     Change, MemoryStore, Origin, Part, PartReader, Position, Slice, StateKey, Store, StoreError,
     TaskId, TaskState, all_parts, all_pending_parts,

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use super::contents;
 use super::file::{Bytes, Counts, FileWriter, Header, Line};
-use super::standing::{Standing, Task};
 use crate::cli::place::{AnyLog, open};
 use crate::cli::{Failure, out};
 use crate::log::{Log, TopicPartition};
+use crate::outside::{Standing, Task};
 use crate::pipeline::config::{self, PipelineConfig};
 use crate::pipeline::topics;
 use crate::state::{

@@ -14,11 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::file::{FileReader, Line};
-use super::standing::Standing;
-use super::{end_dead, set_offsets};
 use crate::cli::place::{AnyLog, open};
 use crate::cli::{Failure, out};
 use crate::log::{Bounds, GroupOffset, Log, LogError, Outbox, RecordParts, TopicPartition, Writer};
+use crate::outside::{Standing, end_dead, set_offsets};
 use crate::pipeline::config;
 use crate::pipeline::shape::shape;
 use crate::pipeline::{Pipeline, topics};
@@ -158,7 +157,7 @@ impl<L: Log, C: Clock> Importing<'_, L, C> {
         };
         self.write(file)?;
         self.name_histories(standing.stages, &changelog, &mut offsets);
-        set_offsets(self.log, group, &offsets, self.clock)
+        Ok(set_offsets(self.log, group, &offsets, self.clock)?)
     }
 
     /// Makes the topics of ours that are missing. Says whether there is state at all.

@@ -7,16 +7,12 @@ mod file;
 mod import;
 mod reset;
 mod show;
-mod standing;
 
 use indicatif::MultiProgress;
 
 use super::{Failure, logs};
-use crate::log::{GroupOffset, Log};
-use crate::time::Clock;
 
-pub(super) use begin::Begin;
-pub(super) use reset::begin;
+pub(super) use begin::Beginning;
 
 /// Look at the state of a pipeline, move it, or begin anew
 #[derive(Debug, clap::Args)]
@@ -41,24 +37,4 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
         Command::Import(args) => import::run(args),
         Command::Reset(args) => reset::run(args),
     }
-}
-
-/// Ends what dead members left open: a transaction of theirs must not be decided after offsets were set.
-fn end_dead<L: Log>(log: &L, group: &str, clock: &impl Clock) -> Result<(), Failure> {
-    let ended = standing::patiently(clock, || log.end_dead_transactions(group))?;
-    if ended > 0 {
-        tracing::info!(group, members = ended, "ended what dead members left open");
-    }
-    Ok(())
-}
-
-fn set_offsets<L: Log>(
-    log: &L,
-    group: &str,
-    offsets: &[GroupOffset],
-    clock: &impl Clock,
-) -> Result<(), Failure> {
-    Ok(standing::patiently(clock, || {
-        log.set_group_offsets(group, offsets)
-    })?)
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use super::contents::{self, Contents};
-use super::standing::{Standing, Task};
 use crate::cli::out::Format;
 use crate::cli::place::{AnyLog, open};
 use crate::cli::{Failure, out};
 use crate::log::{Log, TopicPartition};
+use crate::outside::{Standing, Task};
 use crate::pipeline::config::{self, PipelineConfig};
 use crate::pipeline::topics;
 use crate::state::{Committed, Mark, MemoryStore, Stages};

@@ -38,7 +38,11 @@ impl ConfigError {
             .into_iter()
             .map(|finding| Mistake {
                 position: Position::of(text, finding.span.start),
-                key: outline.path(&finding.span).to_owned(),
+                key: match (outline.path(&finding.span), finding.unknown) {
+                    // In the file itself a key's name is its whole path.
+                    (table, Some(name)) if !table.is_empty() => format!("{table}.{name}"),
+                    (path, _) => path.to_owned(),
+                },
                 message: finding.message,
                 hint: finding.hint,
             })
@@ -126,6 +130,8 @@ pub(super) struct Finding {
     span: Range<usize>,
     message: String,
     hint: Option<String>,
+    /// A key that is not known in the table at `span`.
+    unknown: Option<String>,
 }
 
 impl Finding {
@@ -135,6 +141,7 @@ impl Finding {
             span,
             message: message.into(),
             hint: None,
+            unknown: None,
         }
     }
 
@@ -178,13 +185,17 @@ impl Finding {
 
     fn unknown_key(span: Range<usize>, name: &str, known: &[&str]) -> Self {
         let shown = name.escape_debug();
-        match nearest(name, known) {
+        let finding = match nearest(name, known) {
             Some(near) => Self::new(
                 span,
                 format!("unknown key `{shown}`, did you mean `{near}`?"),
             ),
             None => Self::new(span, format!("unknown key `{shown}`"))
                 .hint(format!("the keys here are `{}`", known.join("`, `"))),
+        };
+        Self {
+            unknown: Some(shown.to_string()),
+            ..finding
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Whether a pipeline can go on from what was taken. Pure.
 
 use super::taken::Taken;
-use crate::cli::state::standing::Standing;
+use crate::outside::Standing;
 use crate::state::{Committed, Shape};
 
 /// Why not, each a sentence; empty if it can. `now` is the shape of the pipeline.
@@ -69,8 +69,8 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
     use super::*;
     use crate::cli::state::file::{Counts, Header};
-    use crate::cli::state::standing::Task;
     use crate::log::{Bounds, Offset, TopicPartition};
+    use crate::outside::Task;
     use crate::state::{Mark, Stages};
     use crate::time::Timestamp;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::io::BufRead;
 
 use crate::cli::state::file::{Counts, FileError, FileReader, Header, Line};
-use crate::cli::state::standing::Standing;
 use crate::log::{GroupOffset, Offset};
+use crate::outside::Standing;
 use crate::pipeline::config::Start;
 use crate::state::{
     Committed, Counter, ExchangeReader, FormatError, HeldRow, PartReader, Published, StateKey,

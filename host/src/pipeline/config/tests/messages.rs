@@ -19,7 +19,7 @@ fn added(lines: &str, with: &str) {
 fn unknown_keys_come_with_the_nearest_known_one() {
     added(
         "[[step]]\naggregate = \"a.wasm\"\nwidnow = { tumbling = \"1m\" }",
-        "line 13, column 1: step: unknown key `widnow`, did you mean `window`?",
+        "line 13, column 1: step.widnow: unknown key `widnow`, did you mean `window`?",
     );
     added("[[steps]]", "unknown key `steps`, did you mean `step`?");
     added(
@@ -28,7 +28,7 @@ fn unknown_keys_come_with_the_nearest_known_one() {
     );
     added(
         "[[step]]\nfilter = \"a\"\nlimits = { mem = \"1MiB\" }",
-        "step.limits: unknown key `mem`, did you mean `memory`?",
+        "step.limits.mem: unknown key `mem`, did you mean `memory`?",
     );
     added(
         "[[step]]\naggregate = \"a\"\nwindow = { sliding_by = \"1m\" }",

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cli::Failure;
+use super::OutsideError;
 use crate::log::{Bounds, GroupOffset, Log, LogError, TopicPartition};
 use crate::pipeline::config::PipelineConfig;
 use crate::pipeline::stages::stages;
@@ -12,48 +12,48 @@ use crate::state::{Committed, FormatError, Stage, Stages, TaskId};
 use crate::time::Clock;
 
 /// How long to try again while the log is away or a transaction is undecided: a few of the longest transactions.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// How long to wait in between.
 const WAIT: Duration = Duration::from_millis(100);
 
 /// A pipeline, seen from outside.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     /// Its consumer group.
-    pub(super) group: String,
+    pub(crate) group: String,
     /// Its stages.
-    pub(super) stages: Stages,
+    pub(crate) stages: Stages,
     /// The members that are alive.
-    pub(super) members: Vec<String>,
+    pub(crate) members: Vec<String>,
     /// The tasks of the first stage: one for each partition of the source topics.
-    pub(super) sources: Vec<Task>,
+    pub(crate) sources: Vec<Task>,
     /// The tasks of the second: one for each partition of the topic of partials. None, with one stage, or where that topic
     /// has not been made yet.
-    pub(super) finals: Vec<Task>,
+    pub(crate) finals: Vec<Task>,
     /// The partitions of the changelog; none where it has not been made yet.
-    pub(super) changelog: Vec<Bounds>,
+    pub(crate) changelog: Vec<Bounds>,
 }
 
 /// A task, seen from outside.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Task {
+pub(crate) struct Task {
     /// The partition that it reads.
-    pub(super) at: TopicPartition,
+    pub(crate) at: TopicPartition,
     /// What there is in it.
-    pub(super) bounds: Bounds,
+    pub(crate) bounds: Bounds,
     /// What the group has committed for it.
-    pub(super) committed: Option<GroupOffset>,
+    pub(crate) committed: Option<GroupOffset>,
 }
 
 impl Task {
     /// What stands beside the committed offset; `None` if nothing was committed.
-    pub(super) fn mark(&self) -> Option<Result<Committed, FormatError>> {
+    pub(crate) fn mark(&self) -> Option<Result<Committed, FormatError>> {
         let committed = self.committed.as_ref()?;
         Some(Committed::parse(&committed.metadata))
     }
 
     /// How many offsets there are to read; `None` if nothing was committed.
-    pub(super) fn lag(&self) -> Option<i64> {
+    pub(crate) fn lag(&self) -> Option<i64> {
         let committed = self.committed.as_ref()?;
         Some((self.bounds.end.0 - committed.offset.0).max(0))
     }
@@ -64,7 +64,7 @@ impl Standing {
     ///
     /// # Errors
     /// If a source topic does not exist, or the log stays away.
-    pub(super) fn read<L: Log>(
+    pub(crate) fn read<L: Log>(
         config: &PipelineConfig,
         log: &L,
         clock: &impl Clock,
@@ -110,12 +110,12 @@ impl Standing {
     }
 
     /// All tasks: those of the first stage, then those of the second.
-    pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
         self.sources.iter().chain(&self.finals)
     }
 
     /// The tasks that own state, with what they are called in it.
-    pub(super) fn stateful(&self) -> Vec<(TaskId, &Task)> {
+    pub(crate) fn stateful(&self) -> Vec<(TaskId, &Task)> {
         let (stage, tasks) = match self.stages {
             Stages::None => return Vec::new(),
             Stages::One => (Stage::Source, &self.sources),
@@ -129,7 +129,7 @@ impl Standing {
     }
 
     /// The partition of the changelog that a task writes to; `None` if it does not exist.
-    pub(super) fn changelog_of(&self, task: TaskId) -> Option<Bounds> {
+    pub(crate) fn changelog_of(&self, task: TaskId) -> Option<Bounds> {
         let index = usize::try_from(task.partition).ok()?;
         self.changelog.get(index).copied()
     }
@@ -138,15 +138,14 @@ impl Standing {
     ///
     /// # Errors
     /// If any member is alive.
-    pub(super) fn must_be_still(&self) -> Result<(), Failure> {
+    pub(crate) fn must_be_still(&self) -> Result<(), OutsideError> {
         if self.members.is_empty() {
             return Ok(());
         }
-        Err(Failure::Log(format!(
-            "the pipeline {} is running: {}; stop it first (a member that has just ended counts until its session times out)",
-            self.group,
-            self.members.join(", ")
-        )))
+        Err(OutsideError::Running {
+            group: self.group.clone(),
+            members: self.members.clone(),
+        })
     }
 }
 
@@ -160,7 +159,7 @@ fn tasks(topic: &str, bounds: Vec<Bounds>) -> impl Iterator<Item = Task> {
 }
 
 /// Asks again while the log is away, but not for ever.
-pub(super) fn patiently<T>(
+pub(crate) fn patiently<T>(
     clock: &impl Clock,
     mut ask: impl FnMut() -> Result<T, LogError>,
 ) -> Result<T, LogError> {
