@@ -5,6 +5,7 @@
 //! hostile and checked in `incoming` before anybody sees it.
 
 mod admission;
+mod cache;
 mod contract;
 mod engine;
 mod failure;
@@ -15,6 +16,7 @@ mod reference;
 mod sandbox;
 
 pub use admission::{AdmissionError, Kind, MAX_FILE_BYTES, Plugin, granted};
+pub use cache::CodeCache;
 pub use engine::PluginEngine;
 pub use failure::{GuestFailure, GuestFault};
 pub use incoming::{Produced, RowErrors, Selection};
