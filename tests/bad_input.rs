@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 
 use millstream::log::Log;
 use millstream::log::embedded::EmbeddedLog;
-use millstream::plugin::PluginEngine;
 use millstream::time::Timestamp;
 use support::{ToWrite, create, kafka, pipeline, read_all, run_to_end, unique, write};
 
@@ -99,7 +98,7 @@ fn bad_records_are_set_aside<L: Log>(log: &L) {
     ));
     write(log, clicks, records);
 
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let counted = run_to_end(&pipeline(&file, &engine), &engine, log);
     assert_eq!(counted.dead_letters, bad.len() as u64);
 

@@ -37,7 +37,7 @@ fn fixture(name: &str) -> PathBuf {
 
 /// Why a file is refused. It names the file.
 fn refused(file: &Path) -> String {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     refused_by(&engine, file)
 }
 
@@ -96,7 +96,7 @@ fn a_component_cut_off_anywhere_is_refused() {
 
 #[test]
 fn a_flipped_bit_is_refused_or_does_no_harm() {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("flipped.wasm");
     let whole = fs::read(fixture("frozen-filter")).unwrap();
@@ -170,7 +170,7 @@ fn prepare(engine: &PluginEngine, text: &str) -> Result<Pipeline, PrepareError> 
 
 /// Why a pipeline of these steps can't run.
 fn unprepared(steps: &str) -> PrepareError {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     prepare(&engine, &pipeline(Path::new("log"), steps))
         .err()
         .unwrap()
@@ -275,7 +275,7 @@ fn dead_letters(log: &EmbeddedLog, count: usize) -> Vec<DeadLetter> {
 #[test]
 fn a_record_whose_field_is_of_another_type_is_dead_lettered() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let steps = step("filter", &fixture("wrong-type"), "");
     let pipeline = prepare(&engine, &pipeline(folder.path(), &steps)).unwrap();
     let log = EmbeddedLog::open(folder.path()).unwrap();
@@ -321,7 +321,7 @@ fn numbers(numbers: &[i64]) -> Rows {
 
 /// A map that does what the numbers tell it.
 fn panics(limits: Limits) -> MapInstance {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let plugin = Plugin::load(&engine, &fixture("panics"), limits).unwrap();
     MapInstance::start(&engine, &plugin, "{}", limits).unwrap()
 }

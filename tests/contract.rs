@@ -24,7 +24,7 @@ fn limits() -> Limits {
 }
 
 fn frozen(name: &str) -> (PluginEngine, Plugin) {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let file = format!("fixtures/frozen-{name}.wasm");
     let plugin = Plugin::load(&engine, &support::components().join(file), limits()).unwrap();
     assert_eq!(plugin.name(), format!("frozen-{name}"));

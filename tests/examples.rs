@@ -15,7 +15,6 @@ use millstream::generate::{
 use millstream::log::embedded::EmbeddedLog;
 use millstream::pipeline::Pipeline;
 use millstream::pipeline::config::{self, LogConfig, LogPlace};
-use millstream::plugin::PluginEngine;
 use millstream::time::Timestamp;
 use millstream::worker::Snapshot;
 use serde_json::Value;
@@ -54,7 +53,7 @@ fn results(example: &str, partitions: i32, input: Vec<ToWrite>) -> (Vec<Value>, 
     create(&log, topic, partitions, &[]);
     write(&log, topic, input);
 
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let pipeline = Pipeline::prepare(config.clone(), &engine).unwrap();
     let done = run_to_end(&pipeline, &engine, &log);
     let mut results: Vec<Value> = Vec::new();

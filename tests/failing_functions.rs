@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use millstream::log::Log;
 use millstream::log::embedded::EmbeddedLog;
-use millstream::plugin::PluginEngine;
 use millstream::time::{SystemClock, Timestamp};
 use millstream::worker::{Snapshot, WorkerError};
 use support::{
@@ -92,13 +91,13 @@ impl<'a, L: Log> Job<'a, L> {
     }
 
     fn run(&self) -> Snapshot {
-        let engine = PluginEngine::new().unwrap();
+        let engine = support::engine();
         run_to_end(&pipeline(&self.file, &engine), &engine, self.log)
     }
 
     /// What its workers end with.
     fn end(&self) -> WorkerError {
-        let engine = PluginEngine::new().unwrap();
+        let engine = support::engine();
         let pipeline = pipeline(&self.file, &engine);
         run_to_end_by(&pipeline, &engine, self.log, SystemClock::new()).unwrap_err()
     }

@@ -12,7 +12,6 @@ use std::process::Command;
 use millstream::generate::{ClickConfig, Clicks, Expected, Oracle};
 use millstream::log::Log;
 use millstream::log::embedded::EmbeddedLog;
-use millstream::plugin::PluginEngine;
 use millstream::time::Timestamp;
 use support::{create, kafka, pipeline, read_all, run_to_end, unique, write};
 
@@ -122,7 +121,7 @@ fn the_main_job<L: Log>(log: &L, run: &Run) -> Topics {
     };
     create(log, &topics.clicks, run.partitions, &[]);
     let expected = clicks(log, &topics.clicks, run.partitions);
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let pipeline = pipeline(&file(&name, &topics, run), &engine);
     let counted = run_to_end(&pipeline, &engine, log);
 

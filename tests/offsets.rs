@@ -7,7 +7,6 @@ mod support;
 
 use millstream::log::embedded::EmbeddedLog;
 use millstream::log::{GroupOffset, Log, Offset, TopicPartition};
-use millstream::plugin::PluginEngine;
 use millstream::state::Committed;
 use millstream::time::{SystemClock, Timestamp};
 use support::{create, pipeline, read_all, run_to_end, run_to_end_by, write};
@@ -59,7 +58,7 @@ fn set(log: &EmbeddedLog, offset: i64, metadata: &str) {
 
 #[test]
 fn a_second_run_adds_nothing_and_goes_on_with_the_window_that_was_open() {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let log = log();
     let pipeline = pipeline(&file("earliest"), &engine);
     clicks(&log, 0..3);
@@ -77,7 +76,7 @@ fn a_second_run_adds_nothing_and_goes_on_with_the_window_that_was_open() {
 
 #[test]
 fn offsets_that_another_tool_has_set_are_refused_with_what_to_do() {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let log = log();
     let pipeline = pipeline(&file("earliest"), &engine);
     clicks(&log, 0..3);
@@ -91,7 +90,7 @@ fn offsets_that_another_tool_has_set_are_refused_with_what_to_do() {
 
 #[test]
 fn a_topic_that_is_shorter_than_what_was_read_is_refused() {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let log = log();
     let pipeline = pipeline(&file("earliest"), &engine);
     clicks(&log, 0..3);
@@ -106,7 +105,7 @@ fn a_topic_that_is_shorter_than_what_was_read_is_refused() {
 
 #[test]
 fn a_pipeline_that_starts_at_the_end_keeps_that_place_before_it_has_read_anything() {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let log = log();
     let pipeline = pipeline(&file("latest"), &engine);
     write(&log, "clicks", [(0, None, None, Timestamp(1))]);

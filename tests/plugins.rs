@@ -17,7 +17,7 @@ fn folder(name: &str) -> PathBuf {
 }
 
 fn loaded(name: &str) -> (PluginEngine, Plugin) {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let file = support::components().join(format!("{name}.wasm"));
     let plugin = Plugin::load(&engine, &file, defaults::LIMITS.into()).unwrap();
     (engine, plugin)

@@ -73,7 +73,7 @@ impl<L: Log> Job<L> {
     fn new(log: L, partitions: i32, workers: usize, source: &str) -> Self {
         let [clicks, visitors, dead, late] = ["clicks", "visitors", "dead", "late"].map(unique);
         create(&log, &clicks, partitions, &[]);
-        let engine = PluginEngine::new().unwrap();
+        let engine = support::engine();
         let text = format!(
             r#"
             name = "{}"
@@ -485,7 +485,7 @@ fn an_empty_source_ends_at_once() {
 /// Copies records from one topic to another, and then from there on. What was committed by transactions ends with offsets that
 /// no reader gets.
 fn copies_end<L: Log>(log: &L) {
-    let engine = PluginEngine::new().unwrap();
+    let engine = support::engine();
     let topics = ["first", "second", "third"].map(unique);
     create(log, &topics[0], 3, &[]);
     let record = |n: u8| (i32::from(n % 2), None, Some(vec![n]), Timestamp(1));

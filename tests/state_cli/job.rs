@@ -8,7 +8,6 @@ use millstream::log::embedded::EmbeddedLog;
 use millstream::log::kafka::KafkaLog;
 use millstream::pipeline::shape::shape;
 use millstream::pipeline::{Pipeline, config};
-use millstream::plugin::PluginEngine;
 use millstream::state::{Shape, Stages};
 use serde_json::Value;
 
@@ -80,7 +79,7 @@ impl Job {
     }
 
     fn pipeline(&self) -> Pipeline {
-        let engine = PluginEngine::new().unwrap();
+        let engine = crate::support::engine();
         Pipeline::prepare(config::load(&self.file()).unwrap(), &engine).unwrap()
     }
 

@@ -17,7 +17,7 @@ use millstream::log::{
     Fetched, Log, Offset, Outbox, Reader, RecordParts, TopicPartition, TopicSpec, Writer,
 };
 use millstream::pipeline::{Pipeline, config};
-use millstream::plugin::PluginEngine;
+use millstream::plugin::{CodeCache, PluginEngine};
 use millstream::state::InstanceFolder;
 use millstream::time::{Clock, SystemClock, Timestamp};
 use millstream::worker::{Rollout, Snapshot, Team, WorkerError};
@@ -43,6 +43,18 @@ pub(crate) fn components() -> &'static Path {
         let temporary = Path::new(env!("CARGO_TARGET_TMPDIR"));
         temporary.parent().unwrap().join("plugins")
     })
+}
+
+/// An engine that takes compiled components from the folder that all tests share, so that not every program compiles them again.
+pub(crate) fn engine() -> PluginEngine {
+    let folder = match std::env::var_os("MILLSTREAM_CODE_CACHE") {
+        Some(off) if off == "off" => return PluginEngine::new().unwrap(),
+        Some(folder) => PathBuf::from(folder),
+        // As .cargo/config.toml says, for a test program that is run by hand.
+        None => Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("code"),
+    };
+    let cache = CodeCache::open(&folder).unwrap();
+    PluginEngine::new().unwrap().with_cache(cache)
 }
 
 /// The broker of `cargo xtask test`, or `None`, said in plain sight, where there is none. Under CI a missing broker fails.

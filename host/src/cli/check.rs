@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use indicatif::MultiProgress;
 
 use super::place::{AnyLog, open};
-use super::{Failure, logs, out};
+use super::{Failure, code, logs, out};
 use crate::log::{Log, LogError};
 use crate::pipeline::config::Output;
 use crate::pipeline::{Pipeline, config, topics};
-use crate::plugin::PluginEngine;
 use crate::rows::Field;
 
 /// Check a pipeline without running it
@@ -27,10 +26,10 @@ pub(super) struct Args {
     offline: bool,
 }
 
-pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, logs: &logs::Options, code: &code::Options) -> Result<(), Failure> {
     logs::start(logs, &MultiProgress::new())?;
     let config = config::load(&args.file)?;
-    let engine = PluginEngine::new()?;
+    let engine = code.engine()?;
     let pipeline = Pipeline::prepare(config, &engine)?;
     out::stdout(|out| describe(&pipeline, out))?;
     if !args.offline {

@@ -2,6 +2,7 @@
 //! [`Failure`], which knows its exit code.
 
 mod check;
+mod code;
 mod completions;
 mod demo;
 mod failure;
@@ -38,6 +39,8 @@ pub use failure::Failure;
 pub struct Cli {
     #[command(flatten)]
     logs: logs::Options,
+    #[command(flatten)]
+    code: code::Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -98,13 +101,13 @@ enum Command {
 pub fn main() -> u8 {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Run(args) => run::run(&args, &cli.logs),
-        Command::Check(args) => check::run(&args, &cli.logs),
+        Command::Run(args) => run::run(&args, &cli.logs, &cli.code),
+        Command::Check(args) => check::run(&args, &cli.logs, &cli.code),
         Command::Generate(args) => generate::run(&args, &cli.logs),
         Command::Topic(args) => topic::run(&args, &cli.logs),
-        Command::State(args) => state::run(&args, &cli.logs),
-        Command::Plugin(command) => plugin::run(&command, &cli.logs),
-        Command::Serve(args) => serve::run(&args, &cli.logs),
+        Command::State(args) => state::run(&args, &cli.logs, &cli.code),
+        Command::Plugin(command) => plugin::run(&command, &cli.logs, &cli.code),
+        Command::Serve(args) => serve::run(&args, &cli.logs, &cli.code),
         Command::Token(args) => token::run(&args),
         Command::Pipelines(args) => remote::pipelines::run(&args),
         Command::Results(args) => remote::results::run(&args),
@@ -114,7 +117,7 @@ pub fn main() -> u8 {
         Command::Deploys(args) => remote::deploys::deploys(&args),
         Command::Rollback(args) => remote::deploys::rollback(&args),
         Command::Completions(args) => completions::run(&args),
-        Command::Demo(args) => demo::run(&args, &cli.logs),
+        Command::Demo(args) => demo::run(&args, &cli.logs, &cli.code),
     };
     match result {
         Ok(()) => 0,

@@ -6,9 +6,9 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use indicatif::MultiProgress;
 
-use super::{Failure, logs, out};
+use super::{Failure, code, logs, out};
 use crate::pipeline::config::defaults;
-use crate::plugin::{Plugin, PluginEngine};
+use crate::plugin::Plugin;
 use crate::rows::Field;
 use crate::sample::{self, Run, Sample};
 
@@ -50,16 +50,20 @@ pub(super) struct Test {
     plugins: Option<PathBuf>,
 }
 
-pub(super) fn run(command: &Command, logs: &logs::Options) -> Result<(), Failure> {
+pub(super) fn run(
+    command: &Command,
+    logs: &logs::Options,
+    code: &code::Options,
+) -> Result<(), Failure> {
     logs::start(logs, &MultiProgress::new())?;
     match command {
-        Command::Inspect(args) => inspect(args),
-        Command::Test(args) => test(args),
+        Command::Inspect(args) => inspect(args, code),
+        Command::Test(args) => test(args, code),
     }
 }
 
-fn inspect(args: &Inspect) -> Result<(), Failure> {
-    let engine = PluginEngine::new()?;
+fn inspect(args: &Inspect, code: &code::Options) -> Result<(), Failure> {
+    let engine = code.engine()?;
     let plugin = Plugin::load(&engine, &args.file, defaults::LIMITS.into())?;
     let size = std::fs::metadata(&args.file)?.len();
     out::stdout(|out| describe(&plugin, size, out))
@@ -88,7 +92,7 @@ fn fields(what: &str, fields: &[Field], out: &mut dyn Write) -> io::Result<()> {
     Ok(())
 }
 
-fn test(args: &Test) -> Result<(), Failure> {
+fn test(args: &Test, code: &code::Options) -> Result<(), Failure> {
     let folder = args
         .folder
         .canonicalize()
@@ -98,7 +102,7 @@ fn test(args: &Test) -> Result<(), Failure> {
         None => find_component(&folder, args.plugins.as_deref())?,
     };
     let sample = sample::load(args.sample.as_deref().unwrap_or(&folder.join("sample")))?;
-    let engine = PluginEngine::new()?;
+    let engine = code.engine()?;
     let limits = defaults::LIMITS.into();
     let plugin = Plugin::load(&engine, &component, limits)?;
     let runs = sample::run(&engine, &plugin, limits, &sample)?;

@@ -11,7 +11,7 @@ use jiff::SignedDuration;
 
 use super::place::{AnyLog, open};
 use super::progress::Shown;
-use super::{Failure, logs, signals, state};
+use super::{Failure, code, logs, signals, state};
 use crate::control::{FollowError, Followed, catch_up};
 use crate::log::Log;
 use crate::outside;
@@ -49,7 +49,7 @@ pub(super) struct Args {
     from: Option<state::Beginning>,
 }
 
-pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, logs: &logs::Options, code: &code::Options) -> Result<(), Failure> {
     // First of all, so that a signal while components are compiled is an orderly end too.
     let stop = signals::stop_flag()?;
     let bars = MultiProgress::new();
@@ -67,7 +67,7 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
     if let Some(workers) = args.workers {
         config.workers = workers.into();
     }
-    let engine = PluginEngine::new()?;
+    let engine = code.engine()?;
     let pipeline = Pipeline::prepare(config, &engine)?;
     for function in pipeline.functions() {
         let plugin = function.plugin();

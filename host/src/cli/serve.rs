@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use indicatif::MultiProgress;
 
-use super::{Failure, logs, signals};
-use crate::plugin::PluginEngine;
+use super::{Failure, code, logs, signals};
 use crate::server::Server;
 use crate::service::{self, Service};
 
@@ -24,7 +23,7 @@ pub(super) struct Args {
     check: bool,
 }
 
-pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, logs: &logs::Options, code: &code::Options) -> Result<(), Failure> {
     // First of all, so that a signal while the service starts is an orderly end too.
     let stop = signals::stop_flag()?;
     logs::start(logs, &MultiProgress::new())?;
@@ -32,7 +31,8 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
     if args.check {
         return Ok(());
     }
-    let service = Service::open(config, PluginEngine::new()?)?;
+    let engine = code.engine_or(Some(&config.data.join("code")))?;
+    let service = Service::open(config, engine)?;
     let server = Server::start(&service)?;
     tracing::info!(address = %server.address(), "listening");
     service.run(&stop);

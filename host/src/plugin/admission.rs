@@ -137,9 +137,11 @@ impl Plugin {
 
     fn admit(engine: &PluginEngine, bytes: &[u8], limits: Limits) -> Result<Self, String> {
         check_header(bytes)?;
-        let digest = digest_of(bytes);
-        let component = Component::from_binary(&engine.engine, bytes)
+        let digest: [u8; 32] = Sha256::digest(bytes).into();
+        let component = engine
+            .compile(bytes, digest)
             .map_err(|error| format!("not a valid component: {}", error.root_cause()))?;
+        let digest = hex(&digest);
         let ty = component.component_type();
         let imports: Vec<&str> = ty.imports(&engine.engine).map(|(name, _)| name).collect();
         let exports: Vec<&str> = ty

@@ -1,13 +1,18 @@
 //! The engine that compiles and runs components, and the ticking by which a call's time is measured.
 
+use std::hash::{Hash as _, Hasher};
+use std::sync::Arc;
 use std::time::Duration;
 
-use wasmtime::component::{Linker, Resource};
+use sha2::{Digest as _, Sha256};
+use wasmtime::component::{Component, Linker, Resource};
 use wasmtime::{Config, Engine};
 use wasmtime_wasi::p2::DynPollable;
 
+use super::cache::{CodeCache, Key};
 use super::contract::{LOG, Level, VERSION};
 use super::sandbox::Guest;
+use crate::format::hex;
 
 /// How often the engine's epoch advances: the precision of a call's time limit.
 pub(super) const TICK: Duration = Duration::from_millis(10);
@@ -19,7 +24,9 @@ const WASI_CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
 #[derive(Clone)]
 pub struct PluginEngine {
     pub(super) engine: Engine,
-    pub(super) linker: std::sync::Arc<Linker<Guest>>,
+    pub(super) linker: Arc<Linker<Guest>>,
+    /// What has been compiled before, on this machine.
+    cache: Option<Arc<CodeCache>>,
 }
 
 impl PluginEngine {
@@ -65,9 +72,71 @@ impl PluginEngine {
             })?;
         Ok(Self {
             engine,
-            linker: std::sync::Arc::new(linker),
+            linker: Arc::new(linker),
+            cache: None,
         })
     }
+
+    /// The same engine, which takes code from a cache where it is there, and puts it there where not.
+    #[must_use]
+    pub fn with_cache(self, cache: CodeCache) -> Self {
+        Self {
+            cache: Some(Arc::new(cache)),
+            ..self
+        }
+    }
+
+    /// Compiles a component, whose SHA-256 is `digest`, or takes the code that came of it before.
+    pub(super) fn compile(&self, bytes: &[u8], digest: [u8; 32]) -> wasmtime::Result<Component> {
+        let Some(cache) = &self.cache else {
+            return Component::from_binary(&self.engine, bytes);
+        };
+        let key = Key {
+            component: digest,
+            engine: fingerprint(&self.engine),
+        };
+        if let Some(component) = cache.load(&key, |code| self.deserialize(code)) {
+            return Ok(component);
+        }
+        let component = Component::from_binary(&self.engine, bytes)?;
+        tracing::debug!(sha256 = hex(&digest), "compiled");
+        cache.keep(&key, &component.serialize()?);
+        Ok(component)
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "compiled code is executed as it is; the cache answers for where it comes from"
+    )]
+    fn deserialize(&self, code: &[u8]) -> wasmtime::Result<Component> {
+        // SAFETY: the bytes must be what `Component::serialize` has returned, and must not be changed. Only `compile` calls this, with what
+        // `CodeCache::load` hands out. That was written by `CodeCache::keep`, which gets nothing but what `serialize` returned for
+        // this component and an engine of the same fingerprint: nobody but this user could have written the file or put
+        // another in its place (`cache::folder`), who may make this process run whatever they like anyhow; and a SHA-256 over all of
+        // it shows that it has not changed since (`cache::header`). `code` is a copy in our memory, so what was checked is what
+        // is loaded, and the engine makes another copy of its own.
+        unsafe { Component::deserialize(&self.engine, code) }
+    }
+}
+
+/// What compiled code depends on besides the component: wasmtime's release and settings, and the processor's abilities.
+fn fingerprint(engine: &Engine) -> [u8; 32] {
+    struct Digest(Sha256);
+    impl Hasher for Digest {
+        fn write(&mut self, bytes: &[u8]) {
+            self.0.update(bytes);
+        }
+
+        fn finish(&self) -> u64 {
+            let digest: [u8; 32] = self.0.clone().finalize().into();
+            digest
+                .first_chunk()
+                .map_or(0, |first| u64::from_be_bytes(*first))
+        }
+    }
+    let mut digest = Digest(Sha256::new());
+    engine.precompile_compatibility_hash().hash(&mut digest);
+    digest.0.finalize().into()
 }
 
 /// Waiting happens in the host, where no epoch ends it: a guest that slept would hold up its worker for as long as it liked.

@@ -5,6 +5,7 @@
 //! hostile and checked in `incoming` before anybody sees it.
 
 mod admission;
+mod cache;
 mod contract;
 mod engine;
 mod failure;
@@ -16,6 +17,7 @@ mod sandbox;
 
 pub(crate) use admission::digest_of;
 pub use admission::{AdmissionError, Kind, MAX_FILE_BYTES, Plugin, granted};
+pub use cache::CodeCache;
 pub use engine::PluginEngine;
 pub use failure::{GuestFailure, GuestFault};
 pub use incoming::{Produced, RowErrors, Selection};

@@ -19,7 +19,7 @@ use jiff::SignedDuration;
 
 use super::place::{AnyLog, open};
 use super::progress::{Shown, lag};
-use super::{Failure, logs, out, signals};
+use super::{Failure, code, logs, out, signals};
 use crate::generate::{ClickConfig, Clicks, ConfigError, Oracle};
 use crate::log::Log;
 use crate::pipeline::Pipeline;
@@ -100,7 +100,7 @@ fn unusable(error: ConfigError) -> Failure {
     Failure::Usage(error.to_string())
 }
 
-pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, logs: &logs::Options, code: &code::Options) -> Result<(), Failure> {
     let bars = MultiProgress::new();
     logs::start_quiet(logs, &bars)?;
     let config = args.clicks()?;
@@ -116,7 +116,7 @@ pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
             (job, Some(folder))
         }
     };
-    let engine = PluginEngine::new()?;
+    let engine = code.engine()?;
     let pipeline = Pipeline::prepare(job.pipeline.clone(), &engine)?;
     out::stdout(|out| report::opening(out, &job, &config, args.seconds))?;
     let show = Show {

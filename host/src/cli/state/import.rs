@@ -15,13 +15,12 @@ use std::sync::Arc;
 
 use super::file::{FileReader, Line};
 use crate::cli::place::{AnyLog, open};
-use crate::cli::{Failure, out};
+use crate::cli::{Failure, code, out};
 use crate::log::{Bounds, GroupOffset, Log, LogError, Outbox, RecordParts, TopicPartition, Writer};
 use crate::outside::{Standing, end_dead, set_offsets};
 use crate::pipeline::config;
 use crate::pipeline::shape::shape;
 use crate::pipeline::{Pipeline, topics};
-use crate::plugin::PluginEngine;
 use crate::state::{Committed, Lineage, Origin, Stage, Stages, TaskId};
 use crate::time::{Clock, SystemClock, Timestamp};
 
@@ -50,8 +49,8 @@ pub(super) struct Args {
     yes: bool,
 }
 
-pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    let engine = PluginEngine::new()?;
+pub(super) fn run(args: &Args, code: &code::Options) -> Result<(), Failure> {
+    let engine = code.engine()?;
     let pipeline = Pipeline::prepare(config::load(&args.file)?, &engine)?;
     match open(&pipeline.config().log.place)? {
         AnyLog::Kafka(log) => import(args, &pipeline, &log),

@@ -10,7 +10,7 @@ mod show;
 
 use indicatif::MultiProgress;
 
-use super::{Failure, logs};
+use super::{Failure, code, logs};
 
 pub(super) use begin::Beginning;
 
@@ -29,12 +29,12 @@ enum Command {
     Reset(reset::Args),
 }
 
-pub(super) fn run(args: &Args, logs: &logs::Options) -> Result<(), Failure> {
+pub(super) fn run(args: &Args, logs: &logs::Options, code: &code::Options) -> Result<(), Failure> {
     logs::start(logs, &MultiProgress::new())?;
     match &args.command {
         Command::Show(args) => show::run(args),
         Command::Export(args) => export::run(args),
-        Command::Import(args) => import::run(args),
+        Command::Import(args) => import::run(args, code),
         Command::Reset(args) => reset::run(args),
     }
 }
