@@ -68,7 +68,7 @@ impl Service {
         };
         self.records.write(&name, &record)?;
         let mut entry = Entry::new(None, record);
-        entry.prepared = Some(pipeline);
+        entry.prepare(pipeline);
         inner.entries.insert(name.clone(), entry);
         tracing::info!(pipeline = name, "created");
         self.want(&mut inner, &name);

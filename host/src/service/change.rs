@@ -91,7 +91,7 @@ impl Service {
             return;
         };
         entry.refused = None;
-        entry.prepared = Some(pipeline);
+        entry.prepare(pipeline);
         let action = entry.machine.restart(self.clock.monotonic());
         self.act(inner, name, action);
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::machine::{Machine, Phase};
-use super::record::Record;
+use super::record::{Desired, Record};
 use super::view::{FailureView, Origin, PipelineView, ProgressView, ResetView, State, StepView};
 use super::work::{Failure, Run};
 use crate::pipeline::Pipeline;
@@ -50,6 +50,13 @@ impl Entry {
             restarts: 0,
             steps: Vec::new(),
         }
+    }
+
+    /// Keeps a pipeline for the run that begins next, if one is wanted. Who rests is prepared anew when it is resumed: what is on the disk
+    /// may have changed by then.
+    pub(super) fn prepare(&mut self, pipeline: Pipeline) {
+        let is_wanted = self.record.wanted == Desired::Running;
+        self.prepared = Some(pipeline).filter(|_| is_wanted);
     }
 
     /// Notes that a new run begins.

@@ -66,7 +66,7 @@ impl Service {
         let to = entry(&mut self.lock(), name)
             .ok()
             .and_then(|entry| entry.record.reset.clone())
-            .ok_or("a bug in the host: no reset is asked for")?;
+            .ok_or("the pipeline was deleted meanwhile")?;
         let to: Begin = to.parse()?;
         let make = || -> Result<Vec<Move>, ServiceError> {
             let config = self.config_of(name)?;
