@@ -271,3 +271,40 @@ fn a_deploy_that_can_not_be_is_told_why() {
     assert!(why.contains("does not run just now"), "{why}");
     service.end();
 }
+
+/// A component that is put into the folder is deployed; the same again after a restart is not.
+#[test]
+fn a_folder_of_deploys_is_watched() {
+    let Some(log) = kafka() else { return };
+    let address = std::env::var("MILLSTREAM_TEST_KAFKA").unwrap();
+    let (home, name) = (Home::new("deploys = \"deploys\""), unique("watched"));
+    std::fs::create_dir_all(home.path(&format!("deploys/{name}"))).unwrap();
+    create(&log, &format!("{name}-numbers"), PARTITIONS, &[]);
+    let service = home.start();
+    service.push("fixtures/marked.wasm");
+    let path = home.path("pipeline.toml");
+    std::fs::write(&path, file(&name, &address)).unwrap();
+    service.told(DEPLOY, &["pipelines", "create", path.to_str().unwrap()]);
+    service.pipeline_until(&name, |view| view["state"] == "running");
+    let put = |from: &str| {
+        std::fs::copy(from, home.path(&format!("deploys/{name}/sum.wasm"))).unwrap();
+    };
+    put(&version(&home, b'1', b'.'));
+    let last = |service: &Service| deploys(service, &name).first().cloned().unwrap_or_default();
+    crate::rig::until(|| last(&service)["outcome"] == "on-trial").unwrap();
+    let first = last(&service);
+    assert_eq!(first["by"], "the folder of deploys");
+    service.told(DEPLOY, &["rollback", &name, "sum"]);
+    service.kill();
+
+    let service = home.start();
+    service.pipeline_until(&name, |view| view["state"] == "running");
+    put(&version(&home, b'2', b'.'));
+    crate::rig::until(|| last(&service)["to"]["sha256"] != first["from"]["sha256"]).unwrap();
+    assert_eq!(
+        deploys(&service, &name).len(),
+        3,
+        "what was rolled back did not come again"
+    );
+    service.end();
+}

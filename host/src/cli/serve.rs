@@ -18,6 +18,9 @@ pub(super) struct Args {
     /// The service's file
     #[arg(long, value_name = "MILLSTREAM.toml")]
     config: PathBuf,
+    /// Deploy components that are put into this folder as PIPELINE/STEP.wasm
+    #[arg(long, value_name = "FOLDER")]
+    watch: Option<PathBuf>,
     /// Only check the file
     #[arg(long)]
     check: bool,
@@ -27,7 +30,10 @@ pub(super) fn run(args: &Args, logs: &logs::Options, code: &code::Options) -> Re
     // First of all, so that a signal while the service starts is an orderly end too.
     let stop = signals::stop_flag()?;
     logs::start(logs, &MultiProgress::new())?;
-    let config = service::load(&args.config)?;
+    let mut config = service::load(&args.config)?;
+    if let Some(folder) = &args.watch {
+        config.deploys = Some(folder.clone());
+    }
     if args.check {
         return Ok(());
     }

@@ -19,6 +19,8 @@ pub struct ServiceConfig {
     pub data: PathBuf,
     /// The folder of pipeline files that it runs besides those created through the API.
     pub pipelines: Option<PathBuf>,
+    /// The folder whose components, `PIPELINE/STEP.wasm`, are deployed into running pipelines.
+    pub deploys: Option<PathBuf>,
     /// Environment variables that pipelines created through the API may put into their values.
     pub variables: Vec<String>,
     /// Where and for whom the API is.
@@ -139,6 +141,7 @@ pub fn load(file: &Path) -> Result<ServiceConfig, ServiceConfigError> {
 struct ServiceTable {
     data: Written<PathBuf>,
     pipelines: Option<Written<PathBuf>>,
+    deploys: Option<Written<PathBuf>>,
     #[serde(default)]
     variables: Vec<String>,
     #[serde(default)]
@@ -272,6 +275,7 @@ impl ServiceTable {
         Ok(ServiceConfig {
             data: folder.join(self.data.0),
             pipelines: self.pipelines.map(|pipelines| folder.join(pipelines.0)),
+            deploys: self.deploys.map(|deploys| folder.join(deploys.0)),
             variables: self.variables,
             http: HttpConfig {
                 listen: http

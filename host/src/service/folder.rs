@@ -21,6 +21,16 @@ pub(super) struct Stamp {
     modified: Option<SystemTime>,
 }
 
+impl Stamp {
+    /// Of a file.
+    pub(super) fn of(seen: &fs::Metadata) -> Self {
+        Self {
+            size: seen.len(),
+            modified: seen.modified().ok(),
+        }
+    }
+}
+
 /// What has become of a pipeline's file.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Change {
@@ -101,11 +111,7 @@ pub(super) fn look(folder: &Path) -> io::Result<BTreeMap<String, Stamp>> {
         let name = path.file_stem().and_then(|stem| stem.to_str());
         // A file that goes away meanwhile is not there.
         if let (true, Some(name), Ok(seen)) = (is_pipeline, name, fs::metadata(&path)) {
-            let stamp = Stamp {
-                size: seen.len(),
-                modified: seen.modified().ok(),
-            };
-            files.insert(name.to_owned(), stamp);
+            files.insert(name.to_owned(), Stamp::of(&seen));
         }
     }
     Ok(files)

@@ -3,7 +3,7 @@
 //! - `machine` decides, without a clock or a thread, what becomes of a pipeline.
 //! - `record` is what is remembered of it, so that the service comes back as it was.
 //! - `prepare` makes a configuration of that; `work` is one run of it on its own thread.
-//! - [`Service`] carries out what `machine` decides (`supervisor`) and what it is asked (`asked`, `deploys`); `reset` lets a pipeline
+//! - [`Service`] carries out what `machine` decides (`supervisor`) and what it is asked (`asked`, `deploys`, and `watched`, a folder of those); `reset` lets a pipeline
 //!   begin anew, `change` replaces one by another, as the API or `folder`, the folder of pipelines, says. `view`, `dead_letters` and
 //!   `results` are what it shows; `replay` puts dead letters back.
 //! - [`ServiceConfig`] (`config`) is the service's own file.
@@ -37,6 +37,7 @@ mod reset;
 mod results;
 mod supervisor;
 mod view;
+mod watched;
 mod work;
 
 pub(crate) use config::digest_of_hex;

@@ -1,7 +1,7 @@
 //! The service itself: it remembers what it is asked, and starts and stops runs as `machine` decides.
 
 use std::collections::BTreeMap;
-use std::fs::{File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -63,6 +63,9 @@ impl Service {
     /// If another service has the data folder, or something in it or in the folder of pipelines can't be read.
     pub fn open(config: ServiceConfig, engine: PluginEngine) -> Result<Arc<Self>, StartError> {
         disk::make_folder(&config.data)?;
+        if let Some(folder) = &config.deploys {
+            fs::read_dir(folder).map_err(|error| disk::at(folder, &error))?;
+        }
         let lock = lock(&config.data)?;
         let registry = Registry::open(&config.data.join("plugins"))?;
         let records = Records::open(&config.data)?;
@@ -107,6 +110,15 @@ impl Service {
     /// Runs until `stop` is set: starts what is wanted, starts again what has failed. Returns when every pipeline has committed and
     /// ended. Called once; blocks its thread.
     pub fn run(self: &Arc<Self>, stop: &AtomicBool) {
+        std::thread::scope(|scope| {
+            if let Some(folder) = &self.config.deploys {
+                scope.spawn(|| self.watch_deploys(folder, stop));
+            }
+            self.supervise(stop);
+        });
+    }
+
+    fn supervise(self: &Arc<Self>, stop: &AtomicBool) {
         let mut inner = self.lock();
         let names: Vec<String> = inner.entries.keys().cloned().collect();
         for name in names {
