@@ -341,7 +341,7 @@ fn words(line: &str) -> Vec<String> {
 fn the_commands_of_the_pages_are_understood() {
     use clap::Parser as _;
     let mut count = 0;
-    for name in ["docs/service.md", "docs/cli.md", "docs/state.md"] {
+    for name in ["docs/service.md", "docs/cli.md", "docs/state.md", "docs/deploys.md"] {
         let text = page(name);
         for line in blocks(&text, "sh").into_iter().flat_map(str::lines) {
             let line = line.split(['>', '|', '#']).next().unwrap().trim();
@@ -368,7 +368,8 @@ fn the_services_page_names_every_path_and_state() {
         assert!(text.contains(&format!("| `{name}` |")), "{name}");
     }
     assert!(metrics.contains("millstream_pipeline_state"));
-    for name in ["pipelines", "dead_letters", "results", "plugins", "health"] {
+    let parts = ["pipelines", "deploys", "dead_letters", "results", "plugins", "health"];
+    for name in parts {
         let code = page(&format!("host/src/server/{name}.rs"));
         for rest in code.split("path = \"").skip(1) {
             let path = rest.split('"').next().unwrap();
