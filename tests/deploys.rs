@@ -19,7 +19,7 @@ use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 use millstream::state::InstanceFolder;
 use millstream::time::{SystemClock, Timestamp};
-use millstream::worker::Team;
+use millstream::worker::{Team, TrialLimits};
 use support::{ToWrite, create, ends, is_read, kafka, pipeline, read_all, unique, write};
 
 /// Event time between two rows of a partition, in milliseconds.
@@ -47,6 +47,11 @@ struct Job<'a, L> {
 
 impl<'a, L: Log> Job<'a, L> {
     fn new(log: &'a L) -> Self {
+        Self::with_step(log, "")
+    }
+
+    /// `more` are keys of the step.
+    fn with_step(log: &'a L, more: &str) -> Self {
         let [numbers, sums, dead, late] = ["numbers", "sums", "dead", "late"].map(unique);
         create(log, &numbers, PARTITIONS, &[]);
         let file = format!(
@@ -68,6 +73,7 @@ impl<'a, L: Log> Job<'a, L> {
             name = "sum"
             aggregate = "{{plugins}}/fixtures/marked.wasm"
             window = {{ tumbling = "1s" }}
+            {more}
             "#,
             unique("deploys")
         );
@@ -532,4 +538,50 @@ fn what_a_shadow_does_differently_is_shown_and_touches_nothing() {
     let [all, other, ..] = job.judge();
     assert!(all > 0 && other == 0);
     assert_eq!(read_all(&log, &job.dead).len(), 0);
+}
+
+/// A version that has passed its trial and then fails at too many rows is replaced by the one before, where the step says so.
+#[test]
+fn a_step_that_fails_too_often_goes_back_where_it_may() {
+    let log = EmbeddedLog::in_memory();
+    let more = "on_exhausted = \"previous\"\nlimits = { failures_per_minute = 2 }";
+    let mut job = Job::with_step(&log, more);
+    job.run(|job, running| {
+        job.write(150);
+        job.settle(running);
+        let asked = Asked {
+            step: "sum".to_owned(),
+            component: job.marked(b'1', b't'),
+            strategy: Strategy::Immediate,
+            // It may fail as often as it likes, and is not watched for long.
+            trial: TrialSpec {
+                seconds: 0,
+                limits: TrialLimits {
+                    failures: u32::MAX,
+                    ..TrialLimits::default()
+                },
+            },
+            by: "test".to_owned(),
+        };
+        let deployed = running.control.deploy(asked, &job.engine).unwrap();
+        until(|| {
+            job.write(10);
+            (running.control.deploys().len() == 2).then_some(())
+        });
+        let back = running.control.deploys().remove(0);
+        assert!(back.is_rollback && back.to == deployed.from, "{back:?}");
+        assert_eq!(back.by, "the limit of failures");
+        job.write_until_in_place(running);
+        job.settle(running);
+    });
+    // Rows that were put aside before are dead letters, and in no window.
+    let dead = read_all(&log, &job.dead);
+    assert!((1..=2).contains(&dead.len()), "{}", dead.len());
+    for letter in &dead {
+        let row = letter.json();
+        let (at, n) = (row["at"].as_i64().unwrap(), row["n"].as_i64().unwrap());
+        let (sum, rows) = job.expected.get_mut(&(at / WINDOW * WINDOW)).unwrap();
+        (*sum, *rows) = (*sum - n, *rows - 1);
+    }
+    job.judge();
 }

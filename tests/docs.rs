@@ -341,7 +341,12 @@ fn words(line: &str) -> Vec<String> {
 fn the_commands_of_the_pages_are_understood() {
     use clap::Parser as _;
     let mut count = 0;
-    for name in ["docs/service.md", "docs/cli.md", "docs/state.md", "docs/deploys.md"] {
+    for name in [
+        "docs/service.md",
+        "docs/cli.md",
+        "docs/state.md",
+        "docs/deploys.md",
+    ] {
         let text = page(name);
         for line in blocks(&text, "sh").into_iter().flat_map(str::lines) {
             let line = line.split(['>', '|', '#']).next().unwrap().trim();
@@ -368,7 +373,14 @@ fn the_services_page_names_every_path_and_state() {
         assert!(text.contains(&format!("| `{name}` |")), "{name}");
     }
     assert!(metrics.contains("millstream_pipeline_state"));
-    let parts = ["pipelines", "deploys", "dead_letters", "results", "plugins", "health"];
+    let parts = [
+        "pipelines",
+        "deploys",
+        "dead_letters",
+        "results",
+        "plugins",
+        "health",
+    ];
     for name in parts {
         let code = page(&format!("host/src/server/{name}.rs"));
         for rest in code.split("path = \"").skip(1) {

@@ -253,7 +253,7 @@ impl Control {
         self.deploy_of(id)
     }
 
-    /// Puts back what was in a step before the last deploy: as a deploy like any other, watched as `trial` says.
+    /// Puts back what was in a step before the last deploy: as a deploy like any other, but not on trial.
     ///
     /// # Errors
     /// See [`DeployError`].

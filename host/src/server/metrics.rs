@@ -97,6 +97,7 @@ pub(super) fn text(pipelines: &[PipelineView]) -> Result<String, fmt::Error> {
     let lag = Family::<Labels, Gauge>::default();
     let watermark = Family::<Labels, Gauge<f64, AtomicU64>>::default();
     let tasks = Family::<Labels, Gauge>::default();
+    let generation = Family::<Labels, Gauge>::default();
     for view in pipelines {
         let labels = labels(view);
         restarts.get_or_create(&labels).inc_by(view.restarts);
@@ -116,6 +117,8 @@ pub(super) fn text(pipelines: &[PipelineView]) -> Result<String, fmt::Error> {
         }
         let running = i64::try_from(view.progress.tasks).unwrap_or(i64::MAX);
         tasks.get_or_create(&labels).set(running);
+        let deployed = i64::try_from(view.generation).unwrap_or(i64::MAX);
+        generation.get_or_create(&labels).set(deployed);
     }
     registry.register(
         "millstream_restarts",
@@ -138,6 +141,11 @@ pub(super) fn text(pipelines: &[PipelineView]) -> Result<String, fmt::Error> {
         watermark,
     );
     registry.register("millstream_tasks", "Tasks that run", tasks);
+    registry.register(
+        "millstream_generation",
+        "The generation that every worker has come to; 0 where nothing has been deployed",
+        generation,
+    );
     let mut text = String::new();
     encode(&mut text, &registry)?;
     Ok(text)
@@ -162,6 +170,7 @@ mod tests {
             failure: None,
             restarts: 2,
             steps: Vec::new(),
+            generation: 12,
             progress: ProgressView {
                 records: 7,
                 watermark_ms: Some(1_500),
@@ -174,6 +183,7 @@ mod tests {
         for line in [
             r#"millstream_records_total{pipeline="a\"b"} 7"#,
             r#"millstream_restarts_total{pipeline="a\"b"} 2"#,
+            r#"millstream_generation{pipeline="a\"b"} 12"#,
             r#"millstream_pipeline_state{pipeline="a\"b",state="running"} 1"#,
             r#"millstream_pipeline_state{pipeline="a\"b",state="failed"} 0"#,
             r#"millstream_watermark_timestamp_seconds{pipeline="a\"b"} 1.5"#,

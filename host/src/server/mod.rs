@@ -199,7 +199,7 @@ mod tests {
                 assert!(operation["summary"].is_string(), "{method} {path}");
             }
         }
-        assert_eq!(ids.len(), 21, "{ids:?}");
+        assert_eq!(ids.len(), 29, "{ids:?}");
         assert!(api["components"]["schemas"]["Problem"].is_object());
     }
 }

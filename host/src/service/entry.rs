@@ -119,6 +119,7 @@ impl Entry {
             reset: self.reset.clone(),
             restarts: self.restarts,
             steps: steps.unwrap_or_else(|| self.steps.clone()),
+            generation: snapshot.as_ref().map_or(0, |snapshot| snapshot.generation),
             progress: match &snapshot {
                 Some(snapshot) => self.counted.with(snapshot),
                 None => self.counted.clone(),

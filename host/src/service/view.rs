@@ -35,6 +35,9 @@ pub struct PipelineView {
     pub restarts: u64,
     /// Its steps; empty until it has been started.
     pub steps: Vec<StepView>,
+    /// The generation that every worker has come to; 0 where nothing has been deployed.
+    #[serde(default)]
+    pub generation: u64,
     /// What was counted since the service was started.
     pub progress: ProgressView,
     /// Records that have not been read, measured every few seconds; missing while it is not known.

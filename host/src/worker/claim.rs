@@ -332,6 +332,46 @@ mod tests {
         )
     }
 
+    fn marked(generation: u64, state_version: u32) -> GroupOffset {
+        let mark = crate::state::Mark {
+            watermark: Timestamp(0),
+            highest: Timestamp(0),
+            shape: shape(state_version),
+            state: None,
+            generation,
+        };
+        committed(7, &mark.to_json())
+    }
+
+    fn shape(state_version: u32) -> Shape {
+        Shape {
+            stages: crate::state::Stages::One,
+            function: "f".to_owned(),
+            state_version,
+            ..Shape::default()
+        }
+    }
+
+    #[test]
+    fn what_a_newer_version_has_committed_is_waited_for_and_what_an_older_one_has_is_carried_over()
+    {
+        let told = |mark, generation, migrates: &dyn Fn(u32) -> bool| {
+            fits(&[mark], &shape(2), generation, migrates)
+        };
+        let never = |_| false;
+        assert_eq!(told(marked(5, 3), 4, &never).ok(), Some(Fit::Waits(5)));
+        assert_eq!(told(marked(4, 2), 4, &never).ok(), Some(Fit::Follows));
+        let refused = told(marked(4, 1), 4, &never).expect_err("another state version");
+        assert!(
+            refused.to_string().contains("state version was 1, now 2"),
+            "{refused}"
+        );
+        assert_eq!(
+            told(marked(4, 1), 4, &|from| from == 1).ok(),
+            Some(Fit::Follows)
+        );
+    }
+
     #[test]
     fn a_task_begins_where_it_was_committed_told_or_configured() {
         let fresh = begun(None, bounds(5, 9)).expect("nothing is wrong");

@@ -217,6 +217,9 @@ fn show(view: &PipelineView, out: &mut dyn Write) -> io::Result<()> {
             ),
         )?;
     }
+    if view.generation > 0 {
+        line("generation", &view.generation.to_string())?;
+    }
     let progress = &view.progress;
     line("records", &progress.records.to_string())?;
     line("results", &progress.results.to_string())?;
