@@ -10,3 +10,4 @@ mod api;
 mod life;
 mod rig;
 mod secure;
+mod signed;

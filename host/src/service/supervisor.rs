@@ -58,7 +58,7 @@ impl Service {
     pub fn open(config: ServiceConfig, engine: PluginEngine) -> Result<Arc<Self>, StartError> {
         disk::make_folder(&config.data)?;
         let lock = lock(&config.data)?;
-        let registry = Registry::open(&config.data.join("plugins"))?;
+        let registry = Registry::open(&config.data.join("plugins"), config.trust.clone())?;
         let records = Records::open(&config.data)?;
         let mut remembered = records.read_all()?;
         let mut entries = BTreeMap::new();
