@@ -14,3 +14,4 @@ mod replay;
 mod results;
 mod rig;
 mod secure;
+mod signed;

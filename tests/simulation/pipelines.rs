@@ -154,7 +154,7 @@ pub(crate) struct Kind {
 /// The engine of all runs.
 pub(crate) fn engine() -> &'static PluginEngine {
     static ENGINE: OnceLock<PluginEngine> = OnceLock::new();
-    ENGINE.get_or_init(|| support::engine())
+    ENGINE.get_or_init(support::engine)
 }
 
 /// The pipeline of a kind, by its number.

@@ -104,7 +104,7 @@ pub(crate) fn run_team<L: Log>(scenario: &Scenario, workers: usize, log: &L) -> 
 /// The engine of all runs.
 fn engine() -> &'static PluginEngine {
     static ENGINE: OnceLock<PluginEngine> = OnceLock::new();
-    ENGINE.get_or_init(|| support::engine())
+    ENGINE.get_or_init(support::engine)
 }
 
 /// Pipelines by their files: to prepare one takes longer than to run it.

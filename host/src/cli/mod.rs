@@ -16,6 +16,7 @@ mod remote;
 mod run;
 mod serve;
 mod signals;
+mod signing;
 mod state;
 mod token;
 mod topic;

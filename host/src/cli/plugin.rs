@@ -6,17 +6,19 @@ use std::path::{Path, PathBuf};
 use bytesize::ByteSize;
 use indicatif::MultiProgress;
 
-use super::{Failure, code, logs, out};
+use super::{Failure, code, logs, out, signing};
 use crate::pipeline::config::defaults;
 use crate::plugin::Plugin;
 use crate::rows::Field;
 use crate::sample::{self, Run, Sample};
 
-/// Look at a component, or try it on its sample
+/// Look at a component, try it on its sample, or sign it
 #[derive(Debug, clap::Subcommand)]
 pub(super) enum Command {
     Inspect(Inspect),
     Test(Test),
+    Keygen(signing::Keygen),
+    Sign(signing::Sign),
 }
 
 /// Show what a component is and which rows it takes and gives
@@ -59,6 +61,8 @@ pub(super) fn run(
     match command {
         Command::Inspect(args) => inspect(args, code),
         Command::Test(args) => test(args, code),
+        Command::Keygen(args) => signing::keygen(args),
+        Command::Sign(args) => signing::sign(args, &code.engine()?),
     }
 }
 

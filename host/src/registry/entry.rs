@@ -8,6 +8,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::Signature;
 use crate::plugin::{Plugin, Reference};
 use crate::rows::Field;
 use crate::service::disk;
@@ -31,6 +32,9 @@ pub struct PluginInfo {
     pub state_version: u32,
     /// When it was pushed, in RFC 3339.
     pub pushed: String,
+    /// Its signature, in hexadecimal, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
 }
 
 /// A field of a plugin's rows.
@@ -57,7 +61,7 @@ impl From<&Field> for FieldInfo {
 
 impl PluginInfo {
     /// What an admitted component says of itself.
-    pub(super) fn of(plugin: &Plugin, size: u64) -> Self {
+    pub(super) fn of(plugin: &Plugin, size: u64, signature: Option<Signature>) -> Self {
         Self {
             reference: plugin.who(),
             kind: plugin.kind().world().to_owned(),
@@ -67,12 +71,28 @@ impl PluginInfo {
             produces: plugin.produces().iter().map(FieldInfo::from).collect(),
             state_version: plugin.state_version(),
             pushed: jiff::Timestamp::now().to_string(),
+            signature: signature.map(|signature| signature.to_text()),
         }
     }
 
     /// Its name and version.
     pub(super) fn reference_of(&self) -> Option<Reference> {
         self.reference.parse().ok()
+    }
+
+    /// Its signature.
+    pub(super) fn signed(&self) -> io::Result<Option<Signature>> {
+        let Some(text) = &self.signature else {
+            return Ok(None);
+        };
+        let signature = Signature::from_text(text).ok_or_else(|| {
+            let what = format!(
+                "the signature kept of {} is none: push it again",
+                self.reference
+            );
+            io::Error::new(io::ErrorKind::InvalidData, what)
+        })?;
+        Ok(Some(signature))
     }
 
     pub(super) fn to_json(&self) -> io::Result<Vec<u8>> {

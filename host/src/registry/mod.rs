@@ -16,9 +16,11 @@
 //! - *After the component is in its place, before its name is:* nothing names it; the same upload again finishes, and the next start
 //!   removes it otherwise.
 //! - *A component was changed on the disk:* its digest is compared each time it is taken, and it is refused.
+//! - *A key is no longer trusted, or signatures are required from now on:* a plugin's signature is verified each time it is taken, too.
 
 mod entry;
 mod refusal;
+mod signature;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,6 +32,7 @@ use tempfile::NamedTempFile;
 
 pub use entry::{FieldInfo, PluginInfo};
 pub use refusal::Refusal;
+pub use signature::{NotTrusted, PublicKey, Secret, Signature, Subject, Trust};
 
 use crate::pipeline::config::defaults;
 use crate::plugin::{Plugin, PluginEngine, Reference};
@@ -62,6 +65,9 @@ pub enum RegistryError {
         /// The digest of the component that has it.
         digest: String,
     },
+    /// The plugin's fault, or that of whoever pushed it: its signature.
+    #[error(transparent)]
+    NotTrusted(#[from] NotTrusted),
     /// The environment's fault.
     #[error("the plugin folder: {0}")]
     Disk(#[from] io::Error),
@@ -71,17 +77,20 @@ pub enum RegistryError {
 #[derive(Debug)]
 pub struct Registry {
     folder: PathBuf,
+    trust: Trust,
     names: Mutex<BTreeMap<Reference, PluginInfo>>,
 }
 
 impl Registry {
-    /// Opens the registry in a folder, which is made where there is none. Called once, at the start of a service.
+    /// Opens the registry in a folder, which is made where there is none. Called once, at the start of a service. `trust` says whose
+    /// plugins it takes and gives out.
     ///
     /// # Errors
     /// If the disk refuses, or a name's file can't be read.
-    pub fn open(folder: &Path) -> Result<Self, RegistryError> {
+    pub fn open(folder: &Path, trust: Trust) -> Result<Self, RegistryError> {
         let registry = Self {
             folder: folder.to_owned(),
+            trust,
             names: Mutex::new(BTreeMap::new()),
         };
         let incoming = registry.incoming();
@@ -113,6 +122,7 @@ impl Registry {
         upload: NamedTempFile,
         announced: &str,
         came: &str,
+        signature: Option<Signature>,
     ) -> Result<(PluginInfo, bool), RegistryError> {
         if !announced.eq_ignore_ascii_case(came) {
             return Err(RegistryError::Digest {
@@ -120,26 +130,37 @@ impl Registry {
                 came: came.to_owned(),
             });
         }
+        // What nobody stands for is not even started.
+        if self.trust.required && signature.is_none() {
+            let who = format!("the component of sha256 {came}");
+            return Err(NotTrusted::Unsigned { who }.into());
+        }
         let size = upload.as_file().metadata()?.len();
         let plugin =
             Plugin::load(engine, upload.path(), defaults::LIMITS.into()).map_err(|error| {
                 RegistryError::Refused(Box::new(Refusal::new(came, size, error.reason)))
             })?;
-        let info = PluginInfo::of(&plugin, size);
+        self.trust.judge(Subject::of(&plugin), signature.as_ref())?;
+        let info = PluginInfo::of(&plugin, size, signature);
         let reference = info.reference_of().ok_or_else(|| {
             io::Error::other(format!("an admitted plugin has the name {}", plugin.who()))
         })?;
 
         let mut names = self.names();
         if let Some(known) = names.get(&reference) {
-            return if known.sha256 == info.sha256 {
-                Ok((known.clone(), false))
-            } else {
-                Err(RegistryError::Taken {
+            if known.sha256 != info.sha256 {
+                return Err(RegistryError::Taken {
                     reference: info.reference,
                     digest: known.sha256.clone(),
-                })
-            };
+                });
+            }
+            let mut known = known.clone();
+            if info.signature.is_some() && info.signature != known.signature {
+                known.signature = info.signature;
+                disk::write(&self.name_file(&reference), &known.to_json()?)?;
+                names.insert(reference, known.clone());
+            }
+            return Ok((known, false));
         }
         let blob = self.blob(&info.sha256);
         upload.as_file().sync_all()?;
@@ -169,9 +190,15 @@ impl Registry {
     /// Where the component of a plugin is, and its digest.
     ///
     /// # Errors
-    /// If there is none of that name and version.
+    /// If there is none of that name and version, or its signature is not one that is trusted now.
     pub fn resolve(&self, reference: &Reference) -> Result<(PathBuf, String), RegistryError> {
         let info = self.get(reference)?;
+        let subject = Subject {
+            name: reference.name(),
+            version: reference.version(),
+            digest: &info.sha256,
+        };
+        self.trust.judge(subject, info.signed()?.as_ref())?;
         Ok((self.blob(&info.sha256), info.sha256))
     }
 

@@ -16,7 +16,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::pipelines::aside;
 use super::problem::Problem;
 use crate::plugin::Reference;
-use crate::registry::PluginInfo;
+use crate::registry::{PluginInfo, Signature};
 use crate::service::Service;
 
 /// All plugins.
@@ -42,6 +42,8 @@ pub(super) struct ComponentBytes(Vec<u8>);
 pub(super) struct Announced {
     /// SHA-256 of the component, in 64 hexadecimal digits: what comes is compared with it.
     sha256: String,
+    /// Its signature in 128 hexadecimal digits, as `millstream plugin sign` makes it.
+    signature: Option<String>,
 }
 
 /// List all plugins
@@ -91,10 +93,19 @@ pub(super) async fn push(
             "sha256: expected the SHA-256 of the component in 64 hexadecimal digits",
         ));
     }
+    let signature = match announced.signature.as_deref().map(Signature::from_text) {
+        None => None,
+        Some(Some(signature)) => Some(signature),
+        Some(None) => {
+            return Err(Problem::bad_request(
+                "signature: expected 128 hexadecimal digits, as `millstream plugin sign` makes them",
+            ));
+        }
+    };
     let (upload, came) = receive(&service, body).await?;
     let (info, is_new) = aside(move || {
         let (registry, engine) = (service.registry(), service.engine());
-        registry.push(engine, upload, &announced.sha256, &came)
+        registry.push(engine, upload, &announced.sha256, &came, signature)
     })
     .await?;
     let status = if is_new {

@@ -241,6 +241,12 @@ impl From<RegistryError> for Problem {
                 "The version is taken",
                 detail,
             ),
+            RegistryError::NotTrusted(_) => Self::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "plugin-not-trusted",
+                "Nobody trusted has signed the plugin",
+                detail,
+            ),
             RegistryError::Disk(_) => disk(detail),
         }
     }

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use super::machine::Backoff;
 use crate::pipeline::config::{ConfigError, FromText, PositiveDuration, Written, table};
 use crate::plugin::MAX_FILE_BYTES;
+use crate::registry::{PublicKey, Trust};
 
 /// What a service is told.
 #[derive(Clone, Debug)]
@@ -25,6 +26,8 @@ pub struct ServiceConfig {
     pub variables: Vec<String>,
     /// Where and for whom the API is.
     pub http: HttpConfig,
+    /// Whose plugins it takes.
+    pub trust: Trust,
     /// How long it waits before it starts a pipeline again that has failed.
     pub restart: Backoff,
 }
@@ -147,6 +150,8 @@ struct ServiceTable {
     #[serde(default)]
     http: HttpTable,
     #[serde(default)]
+    plugins: PluginsTable,
+    #[serde(default)]
     restart: RestartTable,
     #[serde(default)]
     token: Vec<TokenTable>,
@@ -163,6 +168,47 @@ struct HttpTable {
     plugin_limit: Option<Written<ByteSize>>,
     request_timeout: Option<Written<PositiveDuration>>,
     requests_per_second: Option<u32>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PluginsTable {
+    #[serde(default)]
+    require_signature: bool,
+    #[serde(default)]
+    key: Vec<KeyTable>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeyTable {
+    name: String,
+    ed25519: Written<PublicKey>,
+}
+
+impl PluginsTable {
+    fn into_trust(self) -> Result<Trust, String> {
+        let mut keys: Vec<(String, PublicKey)> = Vec::new();
+        for key in self.key {
+            if keys.iter().any(|(name, _)| *name == key.name) {
+                return Err(format!(
+                    "plugins.key.name: two keys are called {:?}: give each its own name",
+                    key.name
+                ));
+            }
+            keys.push((key.name, key.ed25519.0));
+        }
+        if self.require_signature && keys.is_empty() {
+            return Err(
+                "plugins.require_signature: nobody could sign: add a `[[plugins.key]]` (`millstream plugin keygen` makes one)"
+                    .to_owned(),
+            );
+        }
+        Ok(Trust {
+            keys,
+            required: self.require_signature,
+        })
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -195,6 +241,15 @@ impl FromText for Role {
     fn from_text(text: &str) -> Option<Self> {
         let all = [Role::View, Role::Deploy, Role::Admin];
         all.into_iter().find(|role| role.name() == text)
+    }
+}
+
+impl FromText for PublicKey {
+    const EXPECTED: &'static str =
+        "an Ed25519 key in 64 hexadecimal digits, as `millstream plugin keygen` prints it";
+
+    fn from_text(text: &str) -> Option<Self> {
+        PublicKey::from_text(text)
     }
 }
 
@@ -292,6 +347,7 @@ impl ServiceTable {
                 request_timeout: duration(http.request_timeout, Duration::from_secs(30)),
                 requests_per_second,
             },
+            trust: self.plugins.into_trust()?,
             restart,
         })
     }
@@ -349,6 +405,14 @@ mod tests {
             large.contains("http.plugin_limit: at most 64.0 MiB"),
             "{large}"
         );
+        let nobody =
+            told("data = \"d\"\nhttp.open_to_loopback = true\nplugins.require_signature = true");
+        assert!(
+            nobody.contains("plugins.require_signature: nobody could sign"),
+            "{nobody}"
+        );
+        let key = told("data = \"d\"\n[[plugins.key]]\nname = \"ci\"\ned25519 = \"00\"");
+        assert!(key.contains("ed25519: expected an Ed25519 key"), "{key}");
         let missing = load(Path::new("no-such-file")).unwrap_err().to_string();
         assert!(missing.contains("no-such-file"), "{missing}");
     }

@@ -39,6 +39,13 @@ impl Service {
     pub fn deploy(&self, name: &str, asked: DeployAsked) -> Result<DeployView, ServiceError> {
         let control = self.control(name)?;
         let component = match asked.component {
+            Component::Bytes(_) if self.config().trust.required => {
+                return Err(ServiceError::Conflict(
+                    "this service takes signed plugins only (`plugins.require_signature`): push the component with its signature, then \
+                     deploy it as name@version"
+                        .to_owned(),
+                ));
+            }
             Component::Bytes(bytes) => bytes,
             Component::Plugin(reference) => {
                 let (file, _) = self.registry.resolve(&reference)?;

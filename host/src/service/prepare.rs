@@ -165,10 +165,11 @@ fn keeps_to_itself(config: &PipelineConfig) -> Result<(), String> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
     use super::*;
+    use crate::registry::Trust;
 
     fn told(log: &str, more: &str) -> String {
         let data = tempfile::tempdir().unwrap();
-        let registry = Registry::open(&data.path().join("plugins")).unwrap();
+        let registry = Registry::open(&data.path().join("plugins"), Trust::default()).unwrap();
         let text = format!(
             "name = \"p\"\nsource.topic = \"in\"\nsink.topic = \"out\"\ndead_letters.topic = \"dead\"\n{more}\n[log]\n{log}\n"
         );
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn a_file_has_the_name_of_its_pipeline() {
         let folder = tempfile::tempdir().unwrap();
-        let registry = Registry::open(&folder.path().join("plugins")).unwrap();
+        let registry = Registry::open(&folder.path().join("plugins"), Trust::default()).unwrap();
         let file = folder.path().join("clicks.toml");
         let text = "name = \"p\"\nsource.topic = \"in\"\nsink.topic = \"out\"\ndead_letters.topic = \"dead\"\n[log]\nembedded = \"log\"\n";
         std::fs::write(&file, text).unwrap();

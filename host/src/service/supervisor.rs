@@ -67,7 +67,7 @@ impl Service {
             fs::read_dir(folder).map_err(|error| disk::at(folder, &error))?;
         }
         let lock = lock(&config.data)?;
-        let registry = Registry::open(&config.data.join("plugins"))?;
+        let registry = Registry::open(&config.data.join("plugins"), config.trust.clone())?;
         let records = Records::open(&config.data)?;
         let mut remembered = records.read_all()?;
         let mut entries = BTreeMap::new();

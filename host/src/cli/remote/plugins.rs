@@ -10,8 +10,8 @@ use sha2::{Digest as _, Sha256};
 use super::Service;
 use super::client::Client;
 use super::pipelines::json;
-use crate::cli::Failure;
 use crate::cli::out::{self, Format};
+use crate::cli::{Failure, signing};
 use crate::format::hex;
 use crate::plugin::Reference;
 use crate::registry::{FieldInfo, PluginInfo};
@@ -46,6 +46,9 @@ struct Push {
     /// The component
     #[arg(value_name = "FILE.wasm")]
     file: PathBuf,
+    /// Its signature, a file that `millstream plugin sign` has made
+    #[arg(long, value_name = "FILE")]
+    signature: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -64,7 +67,7 @@ pub(in crate::cli) fn run(args: &Args) -> Result<(), Failure> {
         }
         Command::Delete(named) => return client.delete(&named.path()),
         Command::Show(named) => client.get(&named.path())?,
-        Command::Push(args) => push(&client, &args.file).map_err(|error| match error {
+        Command::Push(args) => push(&client, args).map_err(|error| match error {
             Told::File(error) => Failure::Usage(format!("{}: {error}", args.file.display())),
             Told::Failure(failure) => failure,
         })?,
@@ -116,9 +119,16 @@ impl Component {
     }
 }
 
-fn push(client: &Client, file: &Path) -> Result<PluginInfo, Told> {
-    let component = Component::open(file).map_err(Told::File)?;
-    let path = format!("/v1/plugins?sha256={}", component.sha256);
+fn push(client: &Client, args: &Push) -> Result<PluginInfo, Told> {
+    let signature = match &args.signature {
+        None => String::new(),
+        Some(file) => {
+            let signature = signing::read_signature(file).map_err(Told::Failure)?;
+            format!("&signature={}", signature.to_text())
+        }
+    };
+    let component = Component::open(&args.file).map_err(Told::File)?;
+    let path = format!("/v1/plugins?sha256={}{signature}", component.sha256);
     component.post(client, &path).map_err(Told::Failure)
 }
 
@@ -159,7 +169,9 @@ fn show(info: &PluginInfo, out: &mut dyn Write) -> io::Result<()> {
     fields("reads", &info.reads, out)?;
     fields("produces", &info.produces, out)?;
     writeln!(out, "state version  {}", info.state_version)?;
-    writeln!(out, "pushed         {}", info.pushed)
+    writeln!(out, "pushed         {}", info.pushed)?;
+    let signature = info.signature.as_deref().unwrap_or("none");
+    writeln!(out, "signature      {signature}")
 }
 
 /// One field a line.
