@@ -8,6 +8,9 @@ pub mod shape;
 pub mod stages;
 pub mod topics;
 
+use std::num::NonZeroU32;
+
+use bytesize::ByteSize;
 use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};
 use plan::{Plan, PlanError, Signature};
 
@@ -66,6 +69,7 @@ pub struct Function {
 impl Function {
     fn load(
         engine: &PluginEngine,
+        pipeline: &str,
         config: &FunctionConfig,
         wanted: Kind,
     ) -> Result<Self, PrepareError> {
@@ -87,7 +91,7 @@ impl Function {
         }
         let function = Self {
             config: config.clone(),
-            plugin,
+            plugin: plugin.placed(engine, pipeline, &config.name),
             settings: config.settings.to_json(),
         };
         function
@@ -179,9 +183,21 @@ impl Function {
 
 impl From<config::Limits> for Limits {
     fn from(limits: config::Limits) -> Self {
+        let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        // Zero is refused where the file is read.
+        let at_least_one = |count: u64| {
+            NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
+        };
         Self {
-            memory: usize::try_from(limits.memory.as_u64()).unwrap_or(usize::MAX),
+            memory: bytes(limits.memory),
             call: limits.call,
+            table_entries: limits.table_entries as usize,
+            core_instances: limits.core_instances as usize,
+            host_calls: limits.host_calls,
+            log_messages: at_least_one(limits.log_messages_per_second.into()),
+            log_bytes: at_least_one(limits.log_bytes_per_second.as_u64()),
+            output_rows: limits.output_rows as usize,
+            output_bytes: bytes(limits.output_bytes),
         }
     }
 }
@@ -205,14 +221,14 @@ impl Pipeline {
                 RowStepKind::Filter => Kind::Filter,
                 RowStepKind::Map { .. } => Kind::Map,
             };
-            functions.push(Function::load(engine, &step.function, kind)?);
+            functions.push(Function::load(engine, &config.name, &step.function, kind)?);
         }
         if let Output::Windows(step) = &config.output {
             let kind = match step.kind {
                 WindowStepKind::Aggregate => Kind::Aggregate,
                 WindowStepKind::WindowApply => Kind::WindowApply,
             };
-            functions.push(Function::load(engine, &step.function, kind)?);
+            functions.push(Function::load(engine, &config.name, &step.function, kind)?);
         }
         let signatures: Vec<Signature> = functions
             .iter()

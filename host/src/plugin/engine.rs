@@ -6,7 +6,8 @@ use wasmtime::component::{Linker, Resource};
 use wasmtime::{Config, Engine};
 use wasmtime_wasi::p2::DynPollable;
 
-use super::contract::{LOG, Level, VERSION};
+use super::imports;
+use super::meter::Meters;
 use super::sandbox::Guest;
 
 /// How often the engine's epoch advances: the precision of a call's time limit.
@@ -20,6 +21,7 @@ const WASI_CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
 pub struct PluginEngine {
     pub(super) engine: Engine,
     pub(super) linker: std::sync::Arc<Linker<Guest>>,
+    meters: Meters,
 }
 
 impl PluginEngine {
@@ -45,13 +47,7 @@ impl PluginEngine {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
         refuse_to_sleep(&mut linker)?;
-        linker.instance(&format!("{LOG}@{VERSION}"))?.func_wrap(
-            "write",
-            |store: wasmtime::StoreContextMut<'_, Guest>, (level, message): (Level, String)| {
-                store.data().log(level, &message);
-                Ok(())
-            },
-        )?;
+        imports::add_to_linker(&mut linker)?;
 
         let weak = engine.weak();
         std::thread::Builder::new()
@@ -66,7 +62,13 @@ impl PluginEngine {
         Ok(Self {
             engine,
             linker: std::sync::Arc::new(linker),
+            meters: Meters::default(),
         })
+    }
+
+    /// What the functions of this process count.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 }
 

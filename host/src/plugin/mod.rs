@@ -8,10 +8,13 @@ mod admission;
 mod contract;
 mod engine;
 mod failure;
+mod imports;
 mod incoming;
 mod instance;
+mod meter;
 mod outgoing;
 mod reference;
+mod running;
 mod sandbox;
 
 pub use admission::{AdmissionError, Kind, MAX_FILE_BYTES, Plugin, granted};
@@ -21,5 +24,6 @@ pub use incoming::{Produced, RowErrors, Selection};
 pub use instance::{
     AggregateInstance, AppliedWindow, FilterInstance, MapInstance, WindowApplyInstance,
 };
+pub use meter::{BUCKETS, Histogram, Lost, Meters, Place, Reading};
 pub use reference::{NoReference, Reference};
 pub use sandbox::Limits;

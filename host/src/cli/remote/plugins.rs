@@ -11,6 +11,7 @@ use super::client::Client;
 use super::pipelines::json;
 use crate::cli::Failure;
 use crate::cli::out::{self, Format};
+use crate::cli::plugin::state_version;
 use crate::format::hex;
 use crate::plugin::Reference;
 use crate::registry::{FieldInfo, PluginInfo};
@@ -133,7 +134,8 @@ fn show(info: &PluginInfo, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "size           {} bytes", info.size)?;
     fields("reads", &info.reads, out)?;
     fields("produces", &info.produces, out)?;
-    writeln!(out, "state version  {}", info.state_version)?;
+    let version = state_version(info.state_version, &info.migrates_from);
+    writeln!(out, "state version  {version}")?;
     writeln!(out, "pushed         {}", info.pushed)
 }
 
