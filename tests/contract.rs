@@ -1,4 +1,4 @@
-//! Components built from the contract as it was frozen at 0.1.0 load and run in this host, and give right answers.
+//! Components built from the contract as it was frozen at 0.1.0 and 0.1.1 load and run in this host, and give right answers.
 //!
 //! They know nothing of `wit/` and the SDK as they are today: where one of these tests fails, components that users have built
 //! before would fail too, and the contract has been changed where it may only grow (`docs/contract.md`).
@@ -23,15 +23,20 @@ fn limits() -> Limits {
     defaults::LIMITS.into()
 }
 
+fn load(engine: &PluginEngine, name: &str) -> Plugin {
+    let file = format!("fixtures/{name}.wasm");
+    Plugin::load(engine, &support::components().join(file), limits()).unwrap()
+}
+
 fn frozen(name: &str) -> (PluginEngine, Plugin) {
     let engine = support::engine();
-    let file = format!("fixtures/frozen-{name}.wasm");
-    let plugin = Plugin::load(&engine, &support::components().join(file), limits()).unwrap();
+    let plugin = load(&engine, &format!("frozen-{name}"));
     assert_eq!(plugin.name(), format!("frozen-{name}"));
     assert_eq!(plugin.version(), env!("CARGO_PKG_VERSION"));
     assert_eq!(plugin.kind().world(), name);
     assert_eq!(plugin.reads(), int64s(&["n"]));
     assert_eq!(plugin.state_version(), 1);
+    assert_eq!(plugin.migrates_from(), [0; 0]);
     (engine, plugin)
 }
 
@@ -173,4 +178,90 @@ fn a_component_of_contract_0_1_is_given_its_configuration() {
     let refused = FilterInstance::start(&engine, &plugin, "{\"a\":1}", limits());
     let failure = refused.err().unwrap();
     assert!(failure.to_string().contains("{\"a\":1}"), "{failure}");
+}
+
+/// Partials of state version 1, as `frozen-aggregate` leaves them: of 3, of 15, and of nothing.
+fn left_behind(engine: &PluginEngine) -> BinaryArray {
+    let plugin = load(engine, "frozen-aggregate");
+    let mut instance = AggregateInstance::start(engine, &plugin, "{}", limits()).unwrap();
+    let numbers = rows(&[1, 10, 2, 5, 0]);
+    let slots = [0, 1, 0, 1, 2];
+    instance.accumulate(&slots, &numbers, &SELECT).unwrap();
+    let partials = instance.take_deltas(&[0, 1, 2]).unwrap();
+    assert_eq!(partials.value(2), b"");
+    partials
+}
+
+/// Lets `name` go on with what version 1 has left, adding 100 to the first slot; what its columns say then.
+fn succeed(name: &str) -> (PluginEngine, Vec<Vec<i64>>) {
+    let engine = PluginEngine::new().unwrap();
+    let partials = left_behind(&engine);
+    let plugin = load(&engine, name).placed(&engine, "job", "sum");
+    assert_eq!(
+        (plugin.state_version(), plugin.migrates_from()),
+        (2, &[1][..])
+    );
+    let mut instance = AggregateInstance::start(&engine, &plugin, "{}", limits()).unwrap();
+    let migrated = instance.migrate(1, &partials).unwrap();
+    assert_eq!(migrated.len(), 3);
+    assert_eq!(migrated.value(2), b"", "nothing stays nothing");
+    instance.merge(&[0, 1, 2], &migrated).unwrap();
+    instance.accumulate(&[0], &rows(&[100]), &SELECT).unwrap();
+    let produced = instance.finish(&[0, 1, 2]).unwrap();
+    let columns = 0..produced.rows.columns.len();
+    (engine, columns.map(|at| column(&produced, at)).collect())
+}
+
+#[test]
+fn a_component_of_contract_0_1_1_goes_on_with_what_one_of_0_1_0_has_left() {
+    let (engine, columns) = succeed("frozen-migration");
+    assert_eq!(columns, [[103, 15, 0]]);
+    let readings = engine.meters().readings();
+    let [(place, reading)] = readings.as_slice() else {
+        panic!("one function measures: {readings:?}");
+    };
+    assert_eq!((&*place.pipeline, &*place.step), ("job", "sum"));
+    assert_eq!(
+        place.plugin,
+        concat!("frozen-migration@", env!("CARGO_PKG_VERSION"))
+    );
+    assert_eq!(reading.counters["rows"], 1);
+    assert_eq!(reading.histograms["number"].sum, 100.);
+}
+
+#[test]
+fn a_component_of_the_sdk_goes_on_with_what_another_state_has_left() {
+    let (engine, columns) = succeed("successor");
+    assert_eq!(columns, [[103, 15, 0], [1, 0, 0]]);
+    let (_, reading) = &engine.meters().readings()[0];
+    assert_eq!(reading.counters["rows_added"], 1);
+    assert_eq!(reading.histograms["size"].counts.iter().sum::<u64>(), 1);
+}
+
+#[test]
+fn partials_of_a_version_that_is_not_known_or_that_lie_are_not_migrated() {
+    let engine = PluginEngine::new().unwrap();
+    for name in ["successor", "frozen-migration"] {
+        let plugin = load(&engine, name);
+        let migrate = |from: u32, partial: &[u8]| {
+            let mut instance = AggregateInstance::start(&engine, &plugin, "{}", limits()).unwrap();
+            let partials = BinaryArray::from_vec(vec![partial]);
+            instance.migrate(from, &partials).unwrap_err()
+        };
+        let unknown = migrate(7, b"12345678");
+        assert!(
+            matches!(unknown.fault, GuestFault::Contract(_)),
+            "{unknown}"
+        );
+        assert!(unknown.to_string().contains("state version 7"), "{unknown}");
+        let broken = migrate(1, b"abc");
+        assert!(matches!(broken.fault, GuestFault::Refused(_)), "{broken}");
+        assert!(broken.to_string().contains("8 bytes, not 3"), "{broken}");
+    }
+    let plugin = load(&engine, "frozen-aggregate");
+    let mut instance = AggregateInstance::start(&engine, &plugin, "{}", limits()).unwrap();
+    let none = instance
+        .migrate(1, &BinaryArray::from_vec(vec![b""]))
+        .unwrap_err();
+    assert!(none.to_string().contains("does not migrate"), "{none}");
 }

@@ -8,6 +8,7 @@ use std::marker::PhantomData;
 use std::thread::LocalKey;
 
 use crate::bindings::aggregate::exports::millstream::udf::aggregate_function;
+use crate::bindings::aggregate_migration::exports::millstream::udf::aggregate_migration;
 pub use crate::bindings::common::exports::millstream::udf::plugin::{
     Description, Guest as Plugin, Kind,
 };
@@ -20,6 +21,8 @@ use crate::function::aggregate::Aggregate;
 use crate::function::configure;
 use crate::function::filter::{self, Filter};
 use crate::function::map::{self, Map};
+use crate::function::migration;
+pub use crate::function::migration::{Migrate, Migration, migrate_state};
 use crate::function::slots::Slots;
 use crate::function::window_apply::{self, Window, WindowApply};
 use crate::output::Output;
@@ -180,6 +183,16 @@ where
 
     fn close(slots: Vec<u32>) {
         with::<C, _>(|AggregateInstance(state)| state.close(&slots));
+    }
+}
+
+impl<C: Migration> aggregate_migration::Guest for Exported<C> {
+    fn from_versions() -> Vec<u32> {
+        migration::versions::<C>()
+    }
+
+    fn migrate(from_version: u32, partials: VarValues) -> Result<VarValues, String> {
+        migration::run::<C>(from_version, &partials)
     }
 }
 

@@ -74,6 +74,7 @@ mod column;
 mod function;
 mod json;
 pub mod log;
+pub mod metrics;
 mod output;
 mod parts;
 pub mod prelude;

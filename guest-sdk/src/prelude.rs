@@ -3,5 +3,5 @@
 pub use crate::accumulate::*;
 pub use crate::{
     Accumulator, Aggregate, Collector, Error, Filter, Json, Map, NoConfig, Output, Row, RowResult,
-    Rows, Timestamp, Window, WindowApply, aggregate, filter, log, map, window_apply,
+    Rows, Timestamp, Window, WindowApply, aggregate, filter, log, map, metrics, window_apply,
 };

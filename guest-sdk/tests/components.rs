@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use millstream_sdk::bindings::aggregate::exports::millstream::udf::aggregate_function::Guest as _;
+use millstream_sdk::bindings::aggregate_migration::exports::millstream::udf::aggregate_migration::Guest as _;
 use millstream_sdk::bindings::common::exports::millstream::udf::plugin::{self, Guest as _};
 use millstream_sdk::bindings::filter::exports::millstream::udf::filter_function::Guest as _;
 use millstream_sdk::bindings::window_apply::exports::millstream::udf::window_apply_function::{
@@ -75,7 +76,65 @@ struct Totals {
     most: i64,
 }
 
-#[aggregate(state_version = 3)]
+/// The state of version 1: numbers as text, one a line.
+#[derive(Default)]
+struct Lines(i64);
+
+impl Accumulator for Lines {
+    fn snapshot(&self, _: &mut Vec<u8>) {
+        unreachable!("only read")
+    }
+
+    fn take_delta(&mut self, _: &mut Vec<u8>) {
+        unreachable!("only read")
+    }
+
+    fn merge(&mut self, partial: &[u8]) -> Result<(), PartialError> {
+        let text = str::from_utf8(partial).map_err(|error| PartialError(error.to_string()))?;
+        for line in text.lines() {
+            let number = line.parse::<i64>();
+            self.0 += number.map_err(|_| PartialError(format!("`{line}` is no number")))?;
+        }
+        Ok(())
+    }
+}
+
+impl From<Lines> for Sum {
+    fn from(Lines(amount): Lines) -> Self {
+        let mut sum = Sum::default();
+        sum.add(amount);
+        sum
+    }
+}
+
+/// The state of version 2: a sum in the other order of bytes.
+#[derive(Default)]
+struct BigEndian(i64);
+
+impl Accumulator for BigEndian {
+    fn snapshot(&self, _: &mut Vec<u8>) {
+        unreachable!("only read")
+    }
+
+    fn take_delta(&mut self, _: &mut Vec<u8>) {
+        unreachable!("only read")
+    }
+
+    fn merge(&mut self, partial: &[u8]) -> Result<(), PartialError> {
+        let bytes = partial.try_into();
+        let bytes = bytes.map_err(|_| PartialError(format!("{} bytes", partial.len())))?;
+        self.0 += i64::from_be_bytes(bytes);
+        Ok(())
+    }
+}
+
+impl From<BigEndian> for Sum {
+    fn from(BigEndian(amount): BigEndian) -> Self {
+        Lines(amount).into()
+    }
+}
+
+#[aggregate(state_version = 3, migrates(1 = Lines, 2 = BigEndian))]
 impl Aggregate for Totals {
     type Config = Limit;
     type Row<'a> = Amount;
@@ -194,6 +253,57 @@ fn partials_out_of_bounds_are_refused() {
         };
         TotalsComponent::merge(vec![0], partials).unwrap_err();
     }
+}
+
+fn var_values(values: &[&[u8]]) -> VarValues {
+    let mut offsets = vec![0];
+    for value in values {
+        offsets.push(offsets[offsets.len() - 1] + i32::try_from(value.len()).unwrap());
+    }
+    VarValues {
+        offsets,
+        data: values.concat(),
+    }
+}
+
+#[test]
+fn partials_of_each_version_that_is_named_become_its_own() {
+    init_totals();
+    assert_eq!(TotalsComponent::from_versions(), [1, 2]);
+    let first = TotalsComponent::migrate(1, var_values(&[b"3\n4\n", b"", b"-1"])).unwrap();
+    assert_eq!(first.offsets, [0, 8, 8, 16], "nothing stays nothing");
+    let second = TotalsComponent::migrate(2, var_values(&[&5_i64.to_be_bytes()])).unwrap();
+    TotalsComponent::merge(vec![0, 1, 2], first).unwrap();
+    TotalsComponent::merge(vec![0], second).unwrap();
+    assert_eq!(
+        totals(&TotalsComponent::finish(vec![0, 1, 2])).1,
+        [12, 0, -1]
+    );
+}
+
+#[test]
+fn a_partial_that_is_not_of_its_version_is_named() {
+    let refused = |from, values| TotalsComponent::migrate(from, values).unwrap_err();
+    assert_eq!(
+        refused(1, var_values(&[b"1", b"x"])),
+        "partial 1 of state version 1: `x` is no number"
+    );
+    assert_eq!(
+        refused(2, var_values(&[b"abc"])),
+        "partial 0 of state version 2: 3 bytes"
+    );
+    for unknown in [0, 3, 4] {
+        let told = refused(unknown, var_values(&[]));
+        assert!(
+            told.contains("none of those") && told.contains("[1, 2]"),
+            "{told}"
+        );
+    }
+    let out_of_bounds = VarValues {
+        offsets: vec![0, 9],
+        data: vec![],
+    };
+    assert!(refused(1, out_of_bounds).contains("do not lie in their data"));
 }
 
 #[test]

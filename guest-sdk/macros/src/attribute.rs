@@ -7,7 +7,10 @@ use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::spanned::Spanned;
-use syn::{Error, Ident, ImplItem, Item, ItemImpl, LitInt, Result, Token, parse_quote_spanned};
+use syn::{
+    Error, Ident, ImplItem, Item, ItemImpl, LitInt, Result, Token, Type, parenthesized,
+    parse_quote_spanned,
+};
 
 /// The kind of a function, as its attribute says.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -41,20 +44,32 @@ impl Kind {
 }
 
 pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> Result<TokenStream> {
-    let state_version = (|input: ParseStream<'_>| parse_args(kind, input)).parse2(args)?;
+    let arguments = (|input: ParseStream<'_>| parse_args(kind, input)).parse2(args)?;
     let mut item = implementation(kind, syn::parse2(item)?)?;
     complete(&mut item)?;
-    let export = export(kind, &item, state_version);
+    let export = export(kind, &item, &arguments);
     Ok(quote! {
         #item
         #export
     })
 }
 
-/// The state version: `state_version = 2` for an aggregate, else nothing.
-fn parse_args(kind: Kind, input: ParseStream<'_>) -> Result<u32> {
+/// What an attribute was given.
+struct Arguments {
+    /// The version of the partials.
+    state_version: u32,
+    /// Versions of partials that are read too, ascending, each with the type of the state at that time.
+    migrates: Vec<(u32, Type)>,
+}
+
+/// `state_version = 2, migrates(1 = OldState)` for an aggregate, in this order, or less of it; else nothing.
+fn parse_args(kind: Kind, input: ParseStream<'_>) -> Result<Arguments> {
+    let mut arguments = Arguments {
+        state_version: 1,
+        migrates: Vec::new(),
+    };
     if input.is_empty() {
-        return Ok(1);
+        return Ok(arguments);
     }
     if kind != Kind::Aggregate {
         let message = format!("`#[{}]` takes no arguments", kind.attribute());
@@ -64,15 +79,64 @@ fn parse_args(kind: Kind, input: ParseStream<'_>) -> Result<u32> {
     if name != "state_version" {
         return Err(Error::new_spanned(
             name,
-            "unknown argument: `#[aggregate]` takes `state_version = 2`",
+            "unknown argument: `#[aggregate]` takes `state_version = 2`, then `migrates(1 = OldState)`",
         ));
     }
     input.parse::<Token![=]>()?;
-    let version: LitInt = input.parse()?;
-    if !input.is_empty() {
-        return Err(input.error("`#[aggregate]` takes one argument"));
+    arguments.state_version = input.parse::<LitInt>()?.base10_parse()?;
+    if input.parse::<Option<Token![,]>>()?.is_none() || input.is_empty() {
+        return end(input, arguments);
     }
-    version.base10_parse()
+    let name: Ident = input.parse()?;
+    if name != "migrates" {
+        return Err(Error::new_spanned(
+            name,
+            "unknown argument: after `state_version` comes `migrates(1 = OldState)`",
+        ));
+    }
+    let inside;
+    parenthesized!(inside in input);
+    for (version, ty) in inside.parse_terminated(migrated, Token![,])? {
+        let number = version.base10_parse()?;
+        if number == arguments.state_version {
+            let message = "this is the function's own state version, which needs no migration";
+            return Err(Error::new_spanned(version, message));
+        }
+        if arguments
+            .migrates
+            .last()
+            .is_some_and(|(last, _)| *last >= number)
+        {
+            let message = "the versions in `migrates` ascend, and none comes twice";
+            return Err(Error::new_spanned(version, message));
+        }
+        arguments.migrates.push((number, ty));
+    }
+    if arguments.migrates.is_empty() {
+        return Err(Error::new_spanned(
+            name,
+            "`migrates` names at least one version and its state: `migrates(1 = OldState)`",
+        ));
+    }
+    input.parse::<Option<Token![,]>>()?;
+    end(input, arguments)
+}
+
+/// One version in `migrates`, with its state.
+fn migrated(input: ParseStream<'_>) -> Result<(LitInt, Type)> {
+    let version = input.parse()?;
+    input.parse::<Token![=]>()?;
+    Ok((version, input.parse()?))
+}
+
+/// The arguments, if no other follows.
+fn end(input: ParseStream<'_>, arguments: Arguments) -> Result<Arguments> {
+    if input.is_empty() {
+        return Ok(arguments);
+    }
+    Err(input.error(
+        "`#[aggregate]` takes `state_version = 2`, then `migrates(1 = OldState)`, and no more",
+    ))
 }
 
 /// The implementation, if the attribute stands on one of its kind's trait.
@@ -143,8 +207,10 @@ fn complete(item: &mut ItemImpl) -> Result<()> {
 }
 
 /// Makes the type a component, and in a component exports it.
-fn export(kind: Kind, item: &ItemImpl, state_version: u32) -> TokenStream {
+fn export(kind: Kind, item: &ItemImpl, arguments: &Arguments) -> TokenStream {
     let ty = &item.self_ty;
+    let state_version = arguments.state_version;
+    let migration = migration(ty, &arguments.migrates);
     let sdk = quote!(::millstream_sdk);
     let instance = format_ident!("{}Instance", kind.trait_name());
     let instance = quote_spanned!(ty.span()=> #sdk::component::#instance<#ty>);
@@ -188,6 +254,30 @@ fn export(kind: Kind, item: &ItemImpl, state_version: u32) -> TokenStream {
             #sdk::bindings::#bindings::#export_kind!(
                 Exported with_types_in #sdk::bindings::#bindings
             );
+            #migration
         };
+    }
+}
+
+/// Lets an aggregate read the states that it migrates, and in a component exports that.
+fn migration(ty: &Type, migrates: &[(u32, Type)]) -> TokenStream {
+    if migrates.is_empty() {
+        return TokenStream::new();
+    }
+    let sdk = quote!(::millstream_sdk);
+    let from = migrates.iter().map(|(version, old)| {
+        // So that a lack of `From` is reported at the old state.
+        quote_spanned! {old.span()=>
+            (#version, #sdk::component::migrate_state::<#old, <#ty as #sdk::Aggregate>::State>)
+        }
+    });
+    quote! {
+        impl #sdk::component::Migration for #ty {
+            const FROM: &'static [(u32, #sdk::component::Migrate)] = &[#(#from),*];
+        }
+        #[cfg(target_family = "wasm")]
+        #sdk::bindings::aggregate_migration::export_aggregate_migration!(
+            Exported with_types_in #sdk::bindings::aggregate_migration
+        );
     }
 }

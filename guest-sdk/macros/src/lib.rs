@@ -51,7 +51,9 @@ pub fn map(args: TokenStream, item: TokenStream) -> TokenStream {
 
 /// Exports an implementation of `Aggregate` as the component's function.
 ///
-/// `#[aggregate(state_version = 2)]` states the version of the partials, 1 if left out.
+/// `#[aggregate(state_version = 2)]` states the version of the partials, 1 if left out. With
+/// `#[aggregate(state_version = 2, migrates(1 = OldState))]` the function also reads partials of version 1, whose state
+/// was an `OldState`, by way of `From<OldState>` for today's state.
 #[proc_macro_attribute]
 pub fn aggregate(args: TokenStream, item: TokenStream) -> TokenStream {
     finish(attribute::expand(Kind::Aggregate, args.into(), item.into()))

@@ -1,8 +1,10 @@
-//! The four kinds of function: for each the trait that an author implements, and how a batch is led through it.
+//! The four kinds of function: for each the trait that an author implements, and how a batch is led through it; and how an
+//! aggregate reads the partials of its earlier versions.
 
 pub(crate) mod aggregate;
 pub(crate) mod filter;
 pub(crate) mod map;
+pub(crate) mod migration;
 pub(crate) mod slots;
 pub(crate) mod window_apply;
 

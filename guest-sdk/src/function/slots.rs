@@ -129,7 +129,8 @@ fn begin<S: Default>(slots: &mut Vec<Option<S>>, slot: u32) -> &mut S {
     slots[slot].get_or_insert_default()
 }
 
-fn slice(values: &VarValues, start: i32, end: i32) -> Option<&[u8]> {
+/// The bytes between two offsets, if they lie in the data.
+pub(super) fn slice(values: &VarValues, start: i32, end: i32) -> Option<&[u8]> {
     values
         .data
         .get(usize::try_from(start).ok()?..usize::try_from(end).ok()?)

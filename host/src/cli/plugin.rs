@@ -81,7 +81,21 @@ fn describe(plugin: &Plugin, size: u64, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "size           {size} bytes ({})", ByteSize(size))?;
     fields("reads", plugin.reads(), out)?;
     fields("produces", plugin.produces(), out)?;
-    writeln!(out, "state version  {}", plugin.state_version())
+    let versions = plugin.migrates_from();
+    writeln!(
+        out,
+        "state version  {}",
+        state_version(plugin.state_version(), versions)
+    )
+}
+
+/// The version of an aggregate's partials, and those that it can migrate.
+pub(super) fn state_version(own: u32, migrates_from: &[u32]) -> String {
+    if migrates_from.is_empty() {
+        return own.to_string();
+    }
+    let versions: Vec<String> = migrates_from.iter().map(u32::to_string).collect();
+    format!("{own}, migrates from {}", versions.join(", "))
 }
 
 /// One field a line.

@@ -36,7 +36,7 @@ pub(super) fn fit(running: &Pipeline, new: &Pipeline) -> Result<Fit, Vec<String>
         });
     };
     let migrates = was.state_version != is.state_version;
-    if migrates && fresh.migrates_from(was.state_version) {
+    if migrates && fresh.migrates_from().contains(&was.state_version) {
         is.state_version = was.state_version;
     }
     let mut differences = was.differences(&is);
@@ -62,7 +62,7 @@ pub(super) fn fit(running: &Pipeline, new: &Pipeline) -> Result<Fit, Vec<String>
         false => Err(differences),
         true => Ok(Fit {
             migrates,
-            can_return: !migrates || old.migrates_from(fresh.state_version()),
+            can_return: !migrates || old.migrates_from().contains(&fresh.state_version()),
         }),
     }
 }

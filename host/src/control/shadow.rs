@@ -77,7 +77,7 @@ impl<L: Log> Shadow<L> {
         let from = begin(running, &config, log)?;
         let stop = Arc::new(AtomicBool::new(false));
         let team = Team::new(config.workers, Arc::clone(&stop));
-        let pipeline = pipeline.with_config(config.clone());
+        let pipeline = pipeline.with_config(config.clone(), engine);
         let (engine, log_of_team) = (engine.clone(), log.clone());
         let working = std::thread::Builder::new()
             .name(config.name.clone())

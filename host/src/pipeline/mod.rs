@@ -9,8 +9,10 @@ pub mod stages;
 pub mod topics;
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::path::Path;
 
+use bytesize::ByteSize;
 use config::{FunctionConfig, Output, PipelineConfig, RowStepKind, WindowStepKind};
 use plan::{Plan, PlanError, Signature};
 
@@ -62,6 +64,8 @@ pub enum PrepareError {
 /// A function of a pipeline: its step's settings and the component that was admitted for it.
 #[derive(Clone)]
 pub struct Function {
+    /// The pipeline's name.
+    pipeline: String,
     config: FunctionConfig,
     plugin: Plugin,
     settings: String,
@@ -70,6 +74,7 @@ pub struct Function {
 impl Function {
     fn load(
         engine: &PluginEngine,
+        pipeline: &str,
         config: &FunctionConfig,
         wanted: Kind,
     ) -> Result<Self, PrepareError> {
@@ -81,11 +86,12 @@ impl Function {
                 source,
             }
         })?;
-        Self::of(plugin, config, wanted, engine)
+        Self::of(plugin, pipeline, config, wanted, engine)
     }
 
     fn of(
         plugin: Plugin,
+        pipeline: &str,
         config: &FunctionConfig,
         wanted: Kind,
         engine: &PluginEngine,
@@ -100,8 +106,9 @@ impl Function {
             });
         }
         let function = Self {
+            pipeline: pipeline.to_owned(),
             config: config.clone(),
-            plugin,
+            plugin: plugin.placed(engine, pipeline, &config.name),
             settings: config.settings.to_json(),
         };
         function
@@ -129,7 +136,8 @@ impl Function {
             step: self.config.name.clone(),
             source,
         })?;
-        Self::of(plugin, &self.config, self.plugin.kind(), engine)
+        let kind = self.plugin.kind();
+        Self::of(plugin, &self.pipeline, &self.config, kind, engine)
     }
 
     /// Starts an instance and lets it go: whether it takes its configuration is known before any row is read.
@@ -212,9 +220,21 @@ impl Function {
 
 impl From<config::Limits> for Limits {
     fn from(limits: config::Limits) -> Self {
+        let bytes = |size: ByteSize| usize::try_from(size.as_u64()).unwrap_or(usize::MAX);
+        // Zero is refused where the file is read.
+        let at_least_one = |count: u64| {
+            NonZeroU32::new(u32::try_from(count).unwrap_or(u32::MAX)).unwrap_or(NonZeroU32::MIN)
+        };
         Self {
-            memory: usize::try_from(limits.memory.as_u64()).unwrap_or(usize::MAX),
+            memory: bytes(limits.memory),
             call: limits.call,
+            table_entries: limits.table_entries as usize,
+            core_instances: limits.core_instances as usize,
+            host_calls: limits.host_calls,
+            log_messages: at_least_one(limits.log_messages_per_second.into()),
+            log_bytes: at_least_one(limits.log_bytes_per_second.as_u64()),
+            output_rows: limits.output_rows as usize,
+            output_bytes: bytes(limits.output_bytes),
         }
     }
 }
@@ -239,25 +259,30 @@ impl Pipeline {
                 RowStepKind::Filter => Kind::Filter,
                 RowStepKind::Map { .. } => Kind::Map,
             };
-            functions.push(Function::load(engine, &step.function, kind)?);
+            functions.push(Function::load(engine, &config.name, &step.function, kind)?);
         }
         if let Output::Windows(step) = &config.output {
             let kind = match step.kind {
                 WindowStepKind::Aggregate => Kind::Aggregate,
                 WindowStepKind::WindowApply => Kind::WindowApply,
             };
-            functions.push(Function::load(engine, &step.function, kind)?);
+            functions.push(Function::load(engine, &config.name, &step.function, kind)?);
         }
         Self::of(config, functions)
     }
 
     /// The same functions in a pipeline that reads, writes and keeps elsewhere; its steps must be the same.
     #[must_use]
-    pub(crate) fn with_config(&self, config: PipelineConfig) -> Self {
-        Self {
-            config,
-            ..self.clone()
+    pub(crate) fn with_config(&self, config: PipelineConfig, engine: &PluginEngine) -> Self {
+        let mut pipeline = self.clone();
+        for function in &mut pipeline.functions {
+            function.pipeline.clone_from(&config.name);
+            let step = &function.config.name;
+            let plugin = function.plugin.clone();
+            function.plugin = plugin.placed(engine, &config.name, step);
         }
+        pipeline.config = config;
+        pipeline
     }
 
     /// The same pipeline with another component in the function of this number.

@@ -7,10 +7,11 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
-use super::contract::{self, Description, LOG, PLUGIN, TYPES, VERSION};
+use super::contract::{self, Description, LOG, METRICS, MIGRATION, PLUGIN, TYPES, VERSION};
 use super::engine::PluginEngine;
-use super::instance::Running;
+use super::meter::Meter;
 use super::reference::{is_name, is_version};
+use super::running::Running;
 use super::sandbox::Limits;
 use super::{GuestFailure, GuestFault, Reference};
 use crate::format::hex;
@@ -20,6 +21,8 @@ use crate::rows::{Field, FieldType};
 pub const MAX_FILE_BYTES: u64 = 64 << 20;
 /// How many fields a component may read or produce.
 const MAX_FIELDS: usize = 256;
+/// How many versions of partials a component may migrate.
+const MAX_VERSIONS: usize = 256;
 /// How long a field's name may be, in bytes.
 const MAX_NAME_BYTES: usize = 256;
 
@@ -88,6 +91,7 @@ pub struct AdmissionError {
 pub struct Plugin {
     pub(super) component: Component,
     inner: Arc<About>,
+    meter: Arc<Meter>,
 }
 
 struct About {
@@ -98,6 +102,7 @@ struct About {
     reads: Vec<Field>,
     produces: Vec<Field>,
     state_version: u32,
+    migrates_from: Vec<u32>,
 }
 
 impl Plugin {
@@ -153,13 +158,30 @@ impl Plugin {
         check_imports(&imports)?;
         let kind = kind_of(&exports)?;
 
-        let description =
-            describe(engine, &component, &digest, limits).map_err(|failure| failure.to_string())?;
-        let about = about(description, digest, kind)?;
+        let migrates = exports
+            .iter()
+            .any(|name| name.starts_with(&format!("{MIGRATION}@")));
+        let (description, versions) = describe(engine, &component, &digest, limits, migrates)
+            .map_err(|failure| failure.to_string())?;
+        let about = about(description, versions, digest, kind)?;
+        let meter = Meter::unplaced(&format!("{}@{}", about.name, about.version));
         Ok(Self {
             component,
             inner: Arc::new(about),
+            meter,
         })
+    }
+
+    /// The same component as the function of a step: what its instances log and count is that step's.
+    #[must_use]
+    pub fn placed(mut self, engine: &PluginEngine, pipeline: &str, step: &str) -> Self {
+        let meters = engine.meters();
+        self.meter = meters.meter(pipeline, step, &self.who());
+        self
+    }
+
+    pub(super) fn meter(&self) -> &Arc<Meter> {
+        &self.meter
     }
 
     /// The function's name.
@@ -200,6 +222,11 @@ impl Plugin {
     /// The version of its partials.
     pub fn state_version(&self) -> u32 {
         self.inner.state_version
+    }
+
+    /// The other versions of partials that it can turn into its own, ascending; none for most.
+    pub fn migrates_from(&self) -> &[u32] {
+        &self.inner.migrates_from
     }
 }
 
@@ -245,7 +272,7 @@ fn check_header(bytes: &[u8]) -> Result<(), String> {
 }
 
 fn check_imports(imports: &[&str]) -> Result<(), String> {
-    let ours = [format!("{LOG}@0.1."), format!("{TYPES}@0.1.")];
+    let ours = [LOG, METRICS, TYPES].map(|interface| format!("{interface}@0.1."));
     let is_granted = |name: &str| {
         WASI.iter().any(|prefix| name.starts_with(prefix))
             || ours.iter().any(|prefix| name.starts_with(prefix))
@@ -268,7 +295,7 @@ fn check_imports(imports: &[&str]) -> Result<(), String> {
 /// What a component may import, in a sentence.
 pub fn granted() -> String {
     format!(
-        "{LOG} {VERSION} and the parts of WASI that standard libraries need ({})",
+        "{LOG} and {METRICS} {VERSION}, and the parts of WASI that standard libraries need ({})",
         WASI.map(|prefix| prefix.trim_end_matches('/')).join(", ")
     )
 }
@@ -326,14 +353,52 @@ fn describe(
     component: &Component,
     digest: &str,
     limits: Limits,
-) -> Result<Description, GuestFailure> {
-    let mut running = Running::start(engine, component, "(undescribed)", digest, limits)?;
+    migrates: bool,
+) -> Result<(Description, Vec<u32>), GuestFailure> {
+    let meter = Meter::unplaced("(undescribed)");
+    let mut running = Running::start(engine, component, &meter, digest, limits)?;
     let describe = running.function(PLUGIN, "describe")?;
     let (description,) = running.call::<(), (Description,)>(&describe, ())?;
-    Ok(description)
+    if !migrates {
+        return Ok((description, Vec::new()));
+    }
+    let from_versions = running.function(MIGRATION, "from-versions")?;
+    let (versions,) = running.call::<(), (Vec<u32>,)>(&from_versions, ())?;
+    Ok((description, versions))
 }
 
-fn about(description: Description, digest: String, kind: Kind) -> Result<About, String> {
+/// Checks the versions of partials that a component says it migrates.
+fn check_versions(versions: &[u32], kind: Kind, own: u32) -> Result<(), String> {
+    if versions.is_empty() {
+        return Ok(());
+    }
+    if kind != Kind::Aggregate {
+        return Err(format!(
+            "it exports {MIGRATION} and is a {}: only an aggregate has partials to migrate",
+            kind.world()
+        ));
+    }
+    if versions.len() > MAX_VERSIONS {
+        return Err(format!(
+            "it migrates {} state versions: at most {MAX_VERSIONS} are taken",
+            versions.len()
+        ));
+    }
+    if versions.windows(2).any(|pair| pair[0] >= pair[1]) {
+        return Err("the state versions that it migrates do not ascend".to_owned());
+    }
+    if versions.contains(&own) {
+        return Err(format!("it migrates state version {own}, which is its own"));
+    }
+    Ok(())
+}
+
+fn about(
+    description: Description,
+    migrates_from: Vec<u32>,
+    digest: String,
+    kind: Kind,
+) -> Result<About, String> {
     let Description {
         name,
         version,
@@ -370,6 +435,7 @@ fn about(description: Description, digest: String, kind: Kind) -> Result<About, 
     if kind == Kind::Filter && !produces.is_empty() {
         return Err("a filter produces no fields, and it describes some".to_owned());
     }
+    check_versions(&migrates_from, kind, state_version)?;
     Ok(About {
         name,
         version,
@@ -378,6 +444,7 @@ fn about(description: Description, digest: String, kind: Kind) -> Result<About, 
         reads: fields("reads", reads)?,
         produces: fields("produces", produces)?,
         state_version,
+        migrates_from,
     })
 }
 
@@ -452,6 +519,21 @@ mod tests {
         assert!(told.contains("wasi:sockets/tcp@0.2.0") && !told.contains("wasi:io/error@"));
         assert!(check_imports(&["millstream:udf/log@0.2.0"]).is_err());
         assert!(check_imports(&["wasi:iota/x"]).is_err());
+    }
+
+    #[test]
+    fn versions_to_migrate_are_few_ascend_and_are_not_its_own() {
+        let check = |versions: &[u32]| check_versions(versions, Kind::Aggregate, 3);
+        assert_eq!(check(&[]), Ok(()));
+        assert_eq!(check(&[1, 2, 4]), Ok(()));
+        assert!(check(&[1, 1]).expect_err("twice").contains("ascend"));
+        assert!(check(&[2, 1]).expect_err("descends").contains("ascend"));
+        assert!(check(&[1, 3]).expect_err("own").contains("its own"));
+        let many: Vec<u32> = (4..=260).collect();
+        assert!(check(&many).expect_err("257").contains("at most 256"));
+        assert_eq!(check_versions(&[], Kind::Map, 1), Ok(()));
+        let told = check_versions(&[2], Kind::Map, 1).expect_err("no partials");
+        assert!(told.contains("only an aggregate"), "{told}");
     }
 
     #[test]

@@ -7,12 +7,16 @@
 use wasmtime::component::{ComponentType, Lift, Lower};
 
 /// The version of the contract that this host speaks.
-pub(super) const VERSION: &str = "0.1.0";
+pub(super) const VERSION: &str = "0.1.1";
 
 /// The interface that every component exports.
 pub(super) const PLUGIN: &str = "millstream:udf/plugin";
 /// The interface that every component may import.
 pub(super) const LOG: &str = "millstream:udf/log";
+/// The interface by which a component counts and measures, which it may import.
+pub(super) const METRICS: &str = "millstream:udf/metrics";
+/// The interface by which an aggregate reads partials of other versions, which it may export.
+pub(super) const MIGRATION: &str = "millstream:udf/aggregate-migration";
 /// The interface that holds the types.
 pub(super) const TYPES: &str = "millstream:udf/types";
 

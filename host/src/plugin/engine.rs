@@ -10,7 +10,8 @@ use wasmtime::{Config, Engine};
 use wasmtime_wasi::p2::DynPollable;
 
 use super::cache::{CodeCache, Key};
-use super::contract::{LOG, Level, VERSION};
+use super::imports;
+use super::meter::Meters;
 use super::sandbox::Guest;
 use crate::format::hex;
 
@@ -27,6 +28,7 @@ pub struct PluginEngine {
     pub(super) linker: Arc<Linker<Guest>>,
     /// What has been compiled before, on this machine.
     cache: Option<Arc<CodeCache>>,
+    meters: Meters,
 }
 
 impl PluginEngine {
@@ -52,13 +54,7 @@ impl PluginEngine {
         let mut linker = Linker::new(&engine);
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
         refuse_to_sleep(&mut linker)?;
-        linker.instance(&format!("{LOG}@{VERSION}"))?.func_wrap(
-            "write",
-            |store: wasmtime::StoreContextMut<'_, Guest>, (level, message): (Level, String)| {
-                store.data().log(level, &message);
-                Ok(())
-            },
-        )?;
+        imports::add_to_linker(&mut linker)?;
 
         let weak = engine.weak();
         std::thread::Builder::new()
@@ -74,7 +70,13 @@ impl PluginEngine {
             engine,
             linker: Arc::new(linker),
             cache: None,
+            meters: Meters::default(),
         })
+    }
+
+    /// What the functions of this process count.
+    pub fn meters(&self) -> &Meters {
+        &self.meters
     }
 
     /// The same engine, which takes code from a cache where it is there, and puts it there where not.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use wasmtime::Trap;
 
+use super::sandbox::{Limits, Refused};
+
 /// What a component did wrong.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum GuestFault {
@@ -19,6 +21,15 @@ pub enum GuestFault {
         /// Bytes it may have.
         limit: usize,
     },
+    /// It wanted more entries of tables than it may have, and could not go on without.
+    Table {
+        /// Entries it asked for.
+        wanted: usize,
+        /// Entries it may have.
+        limit: usize,
+    },
+    /// It handed over more bytes than one call may.
+    Output(usize),
     /// It returned something that breaks the contract.
     Contract(String),
     /// It refused: its configuration, a partial or a window.
@@ -35,6 +46,14 @@ impl fmt::Display for GuestFault {
             GuestFault::Memory { wanted, limit } => write!(
                 f,
                 "ran out of memory: it asked for {wanted} bytes and may have {limit}"
+            ),
+            GuestFault::Table { wanted, limit } => write!(
+                f,
+                "ran out of table entries: it asked for {wanted} and may have {limit}"
+            ),
+            GuestFault::Output(limit) => write!(
+                f,
+                "handed over more than the {limit} bytes that one call may return"
             ),
             GuestFault::Contract(what) => write!(f, "broke the contract: {what}"),
             GuestFault::Refused(why) => write!(f, "refused: {why}"),
@@ -64,20 +83,31 @@ fn stderr_note(stderr: &str) -> String {
     }
 }
 
+/// What wasmtime says when a guest hands over more than its fuel for that; the error's type is private to it.
+const FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+
 /// Why a call ended in `error`.
 pub(super) fn fault_of(
     error: &wasmtime::Error,
-    refused: Option<usize>,
-    limits: super::Limits,
+    refused: Option<Refused>,
+    limits: Limits,
 ) -> GuestFault {
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::Interrupt) => GuestFault::Deadline(limits.call),
+    let trap = error.downcast_ref::<Trap>();
+    match (trap, refused) {
+        (Some(Trap::Interrupt), _) => GuestFault::Deadline(limits.call),
         // An allocation that fails in a guest shows as whatever the guest does about it, mostly a trap.
-        _ if refused.is_some() => GuestFault::Memory {
-            wanted: refused.unwrap_or_default(),
+        (_, Some(Refused::Memory(wanted))) => GuestFault::Memory {
+            wanted,
             limit: limits.memory,
         },
-        Some(trap) => GuestFault::Trap(trap.to_string()),
-        None => GuestFault::Trap(error.root_cause().to_string()),
+        (_, Some(Refused::Table(wanted))) => GuestFault::Table {
+            wanted,
+            limit: limits.table_entries,
+        },
+        (Some(trap), None) => GuestFault::Trap(trap.to_string()),
+        (None, None) => match error.root_cause().to_string() {
+            cause if cause.contains(FUEL) => GuestFault::Output(limits.output_bytes),
+            cause => GuestFault::Trap(cause),
+        },
     }
 }

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use arrow_array::{
-    ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, StringArray,
+    Array, ArrayRef, BinaryArray, BooleanArray, Float64Array, Int64Array, StringArray,
     TimestampMillisecondArray,
 };
 use arrow_buffer::{BooleanBuffer, Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
@@ -64,8 +64,9 @@ pub(super) fn mapped(
     out: MappedOut,
     rows: usize,
     fields: &[Field],
+    most: usize,
 ) -> Checked<(Produced, RowErrors)> {
-    let produced = produced(out.rows, rows, fields)?;
+    let produced = produced(out.rows, rows, fields, most)?;
     let errors = row_errors(out.errors, rows)?;
     if errors
         .0
@@ -77,7 +78,19 @@ pub(super) fn mapped(
     Ok((produced, errors))
 }
 
-pub(super) fn produced(out: ProducedOut, inputs: usize, fields: &[Field]) -> Checked<Produced> {
+/// Rows made of so many inputs, and at most `most` of them.
+pub(super) fn produced(
+    out: ProducedOut,
+    inputs: usize,
+    fields: &[Field],
+    most: usize,
+) -> Checked<Produced> {
+    if out.source.len() > most {
+        return Err(format!(
+            "it returned {} rows, and one call may return {most}",
+            out.source.len()
+        ));
+    }
     ascending("source", &out.source, inputs, Repeats::Allowed)?;
     if out.columns.len() != fields.len() {
         return Err(format!(
@@ -119,6 +132,18 @@ pub(super) fn row_errors(out: RowErrorsOut, rows: usize) -> Checked<RowErrors> {
 pub(super) fn partials(out: VarValuesOut, len: usize) -> Checked<BinaryArray> {
     let (offsets, data) = var_values(out, len)?;
     BinaryArray::try_new(offsets, data, None).map_err(|error| error.to_string())
+}
+
+/// The partials that `given` were turned into: one for each, of zero bytes where it was.
+pub(super) fn migrated(out: VarValuesOut, given: &BinaryArray) -> Checked<BinaryArray> {
+    let migrated = partials(out, given.len())?;
+    let filled = |at: &usize| given.value_length(*at) == 0 && migrated.value_length(*at) > 0;
+    match (0..given.len()).find(filled) {
+        None => Ok(migrated),
+        Some(at) => Err(format!(
+            "it made something of partial {at}, which was empty"
+        )),
+    }
 }
 
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -318,6 +343,31 @@ mod tests {
         assert!(judge(&[2, 0]).is_err());
         assert!(judge(&[1, 1]).is_err());
         assert!(judge(&[3]).is_err());
+    }
+
+    #[test]
+    fn more_rows_than_allowed_are_refused() {
+        let out = |rows| ProducedOut {
+            source: vec![0; rows],
+            columns: vec![],
+        };
+        assert!(produced(out(3), 1, &[], 3).is_ok());
+        let told = produced(out(4), 1, &[], 3).expect_err("one too many");
+        assert!(
+            told.contains("4 rows") && told.contains("may return 3"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn migrated_partials_are_as_many_and_nothing_stays_nothing() {
+        let given = BinaryArray::from_vec(vec![b"ab", b""]);
+        assert!(migrated(var(&[0, 3, 3], b"abc"), &given).is_ok());
+        assert!(migrated(var(&[0, 0, 0], b""), &given).is_ok());
+        assert!(migrated(var(&[0, 3], b"abc"), &given).is_err());
+        assert!(migrated(var(&[0, 3, 3, 3], b"abc"), &given).is_err());
+        let told = migrated(var(&[0, 2, 3], b"abc"), &given).expect_err("out of nothing");
+        assert!(told.contains("partial 1"), "{told}");
     }
 
     #[test]

@@ -4,138 +4,20 @@
 //! must be dropped: its memory may be in any state.
 
 use arrow_array::BinaryArray;
-use wasmtime::Store;
-use wasmtime::component::{Component, ComponentNamedList, Func, Instance, Lift, Lower};
+use wasmtime::component::Func;
 
-use super::admission::{Kind, Plugin, failure};
+use super::admission::{Kind, Plugin};
 use super::contract::{
-    BatchIn, MappedOut, PLUGIN, ProducedOut, RowErrorsOut, SelectionOut, VERSION, VarValuesIn,
+    BatchIn, MIGRATION, MappedOut, ProducedOut, RowErrorsOut, SelectionOut, VarValuesIn,
     VarValuesOut, WindowIn,
 };
-use super::engine::{PluginEngine, TICK};
-use super::failure::fault_of;
+use super::engine::PluginEngine;
 use super::incoming::{self, Produced, RowErrors, Selection};
 use super::outgoing::{Outgoing, rebased};
-use super::sandbox::{Guest, Limits};
+use super::running::{Running, start};
+use super::sandbox::Limits;
 use super::{GuestFailure, GuestFault};
 use crate::rows::{Field, Rows};
-
-/// An instance of any kind, with what every call needs.
-pub(super) struct Running {
-    store: Store<Guest>,
-    instance: Instance,
-    digest: String,
-    limits: Limits,
-}
-
-impl Running {
-    /// Instantiates a component under limits.
-    pub(super) fn start(
-        engine: &PluginEngine,
-        component: &Component,
-        who: &str,
-        digest: &str,
-        limits: Limits,
-    ) -> Result<Self, GuestFailure> {
-        let mut store = Store::new(&engine.engine, Guest::new(who.to_owned(), limits));
-        store.limiter(|guest| &mut guest.limiter);
-        store.epoch_deadline_trap();
-        store.set_epoch_deadline(ticks(limits));
-        match engine.linker.instantiate(&mut store, component) {
-            Ok(instance) => Ok(Self {
-                store,
-                instance,
-                digest: digest.to_owned(),
-                limits,
-            }),
-            Err(error) => {
-                let refused = store.data().limiter.refused;
-                let fault = fault_of(&error, refused, limits);
-                Err(failure(who, digest, fault, store.data().stderr.take()))
-            }
-        }
-    }
-
-    /// A function of an exported interface.
-    pub(super) fn function(&mut self, interface: &str, name: &str) -> Result<Func, GuestFailure> {
-        let full = format!("{interface}@{VERSION}");
-        self.instance
-            .get_export_index(&mut self.store, None, &full)
-            .and_then(|at| {
-                self.instance
-                    .get_export_index(&mut self.store, Some(&at), name)
-            })
-            .and_then(|at| self.instance.get_func(&mut self.store, at))
-            .ok_or_else(|| {
-                self.fail(GuestFault::Contract(format!(
-                    "it does not export {full} {name}"
-                )))
-            })
-    }
-
-    /// Calls a function within the time limit.
-    pub(super) fn call<P, R>(&mut self, function: &Func, params: P) -> Result<R, GuestFailure>
-    where
-        P: ComponentNamedList + Lower,
-        R: ComponentNamedList + Lift + Send + Sync + 'static,
-    {
-        let typed = function.typed::<P, R>(&self.store).map_err(|error| {
-            self.fail(GuestFault::Contract(format!(
-                "a function has another type: {error}"
-            )))
-        })?;
-        self.store.set_epoch_deadline(ticks(self.limits));
-        self.store.data_mut().limiter.refused = None;
-        typed.call(&mut self.store, params).map_err(|error| {
-            let fault = fault_of(&error, self.store.data().limiter.refused, self.limits);
-            self.fail(fault)
-        })
-    }
-
-    pub(super) fn fail(&self, fault: GuestFault) -> GuestFailure {
-        let guest = self.store.data();
-        failure(&guest.who, &self.digest, fault, guest.stderr.take())
-    }
-
-    fn checked<T>(&self, result: Result<T, String>) -> Result<T, GuestFailure> {
-        result.map_err(|what| self.fail(GuestFault::Contract(what)))
-    }
-}
-
-/// A call's time in epochs. One more, since the running epoch is partly over.
-fn ticks(limits: Limits) -> u64 {
-    let ticks = limits.call.as_millis().div_ceil(TICK.as_millis());
-    u64::try_from(ticks).unwrap_or(u64::MAX).saturating_add(1)
-}
-
-/// A fresh instance of a plugin, initialised with its step's configuration.
-fn start(
-    engine: &PluginEngine,
-    plugin: &Plugin,
-    kind: Kind,
-    config: &str,
-    limits: Limits,
-) -> Result<Running, GuestFailure> {
-    let (who, digest) = (plugin.who(), plugin.digest());
-    if plugin.kind() != kind {
-        let what = format!(
-            "it is of world {}, not {}",
-            plugin.kind().world(),
-            kind.world()
-        );
-        return Err(failure(
-            &who,
-            digest,
-            GuestFault::Contract(what),
-            String::new(),
-        ));
-    }
-    let mut running = Running::start(engine, &plugin.component, &who, digest, limits)?;
-    let init = running.function(PLUGIN, "init")?;
-    let (result,) = running.call::<(&str,), (Result<(), String>,)>(&init, (config,))?;
-    result.map_err(|why| running.fail(GuestFault::Refused(format!("its configuration: {why}"))))?;
-    Ok(running)
-}
 
 /// A running filter.
 pub struct FilterInstance {
@@ -219,8 +101,12 @@ impl MapInstance {
             self.running
                 .call::<(BatchIn<'_>,), (MappedOut,)>(&self.map, (batch,))
         })?;
-        self.running
-            .checked(incoming::mapped(out, rows.len, &self.produces))
+        self.running.checked(incoming::mapped(
+            out,
+            rows.len,
+            &self.produces,
+            self.running.output_rows(),
+        ))
     }
 }
 
@@ -233,6 +119,8 @@ pub struct AggregateInstance {
     snapshot: Func,
     finish: Func,
     close: Func,
+    /// What turns partials of other versions into its own, and of which versions.
+    migrate: Option<(Func, Vec<u32>)>,
     reads: Vec<Field>,
     produces: Vec<Field>,
 }
@@ -250,7 +138,12 @@ impl AggregateInstance {
     ) -> Result<Self, GuestFailure> {
         let mut running = start(engine, plugin, Kind::Aggregate, config, limits)?;
         let interface = Kind::Aggregate.interface();
+        let migrate = match plugin.migrates_from() {
+            [] => None,
+            versions => Some((running.function(MIGRATION, "migrate")?, versions.to_vec())),
+        };
         Ok(Self {
+            migrate,
             accumulate: running.function(interface, "accumulate")?,
             merge: running.function(interface, "merge")?,
             take_deltas: running.function(interface, "take-deltas")?,
@@ -265,8 +158,7 @@ impl AggregateInstance {
 
     /// The bytes of memory that it has taken, and that it may take. What it has taken it keeps, used or not.
     pub fn memory(&self) -> (usize, usize) {
-        let used = self.running.store.data().limiter.used();
-        (used, self.running.limits.memory)
+        self.running.memory()
     }
 
     /// Adds each row to the accumulator in its slot; `select` names the column of each field that it reads.
@@ -293,10 +185,7 @@ impl AggregateInstance {
     /// If the component fails or refuses a partial; the instance is then of no more use.
     pub fn merge(&mut self, slots: &[u32], partials: &BinaryArray) -> Result<(), GuestFailure> {
         let (offsets, data) = rebased(partials.offsets(), partials.values());
-        let values = VarValuesIn {
-            offsets: &offsets,
-            data: &data,
-        };
+        let values = var_values(&offsets, &data);
         let (result,) = self
             .running
             .call::<(&[u32], VarValuesIn<'_>), (Result<(), String>,)>(
@@ -327,6 +216,36 @@ impl AggregateInstance {
         self.partials(function, slots)
     }
 
+    /// Turns partials of another version of the function's state into its own, one for each; slots are not touched.
+    /// [`Plugin::migrates_from`] says which versions it takes.
+    ///
+    /// # Errors
+    /// If it does not take that version, fails, or refuses a partial; the instance is then of no more use.
+    pub fn migrate(
+        &mut self,
+        from: u32,
+        partials: &BinaryArray,
+    ) -> Result<BinaryArray, GuestFailure> {
+        let known = self.migrate.as_ref();
+        let Some((function, _)) = known.filter(|(_, versions)| versions.contains(&from)) else {
+            let what = format!("it does not migrate state version {from}");
+            return Err(self.running.fail(GuestFault::Contract(what)));
+        };
+        let (offsets, data) = rebased(partials.offsets(), partials.values());
+        let values = var_values(&offsets, &data);
+        let (result,) = self
+            .running
+            .call::<(u32, VarValuesIn<'_>), (Result<VarValuesOut, String>,)>(
+                function,
+                (from, values),
+            )?;
+        let out = result.map_err(|why| {
+            self.running
+                .fail(GuestFault::Refused(format!("a partial: {why}")))
+        })?;
+        self.running.checked(incoming::migrated(out, partials))
+    }
+
     fn partials(&mut self, function: Func, slots: &[u32]) -> Result<BinaryArray, GuestFailure> {
         let (out,) = self
             .running
@@ -342,8 +261,12 @@ impl AggregateInstance {
         let (out,) = self
             .running
             .call::<(&[u32],), (ProducedOut,)>(&self.finish, (slots,))?;
-        self.running
-            .checked(incoming::produced(out, slots.len(), &self.produces))
+        self.running.checked(incoming::produced(
+            out,
+            slots.len(),
+            &self.produces,
+            self.running.output_rows(),
+        ))
     }
 
     /// Ends the slots.
@@ -353,6 +276,10 @@ impl AggregateInstance {
     pub fn close(&mut self, slots: &[u32]) -> Result<(), GuestFailure> {
         self.running.call::<(&[u32],), ()>(&self.close, (slots,))
     }
+}
+
+fn var_values<'a>(offsets: &'a [i32], data: &'a [u8]) -> VarValuesIn<'a> {
+    VarValuesIn { offsets, data }
 }
 
 /// A window handed to a window-apply function.
@@ -426,25 +353,11 @@ impl WindowApplyInstance {
             self.running
                 .fail(GuestFault::Refused(format!("a window: {why}")))
         })?;
-        self.running
-            .checked(incoming::produced(out, windows.len(), &self.produces))
-    }
-}
-
-// TEMPORARY-MIGRATE
-impl AggregateInstance {
-    /// temp
-    pub fn migrate(
-        &mut self,
-        _from: u32,
-        partials: &BinaryArray,
-    ) -> Result<BinaryArray, GuestFailure> {
-        Ok(partials.clone())
-    }
-}
-impl super::Plugin {
-    /// temp
-    pub fn migrates_from(&self, _from: u32) -> bool {
-        false
+        self.running.checked(incoming::produced(
+            out,
+            windows.len(),
+            &self.produces,
+            self.running.output_rows(),
+        ))
     }
 }

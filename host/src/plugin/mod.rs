@@ -9,10 +9,13 @@ mod cache;
 mod contract;
 mod engine;
 mod failure;
+mod imports;
 mod incoming;
 mod instance;
+mod meter;
 mod outgoing;
 mod reference;
+mod running;
 mod sandbox;
 
 pub(crate) use admission::digest_of;
@@ -24,5 +27,6 @@ pub use incoming::{Produced, RowErrors, Selection};
 pub use instance::{
     AggregateInstance, AppliedWindow, FilterInstance, MapInstance, WindowApplyInstance,
 };
+pub use meter::{BUCKETS, Histogram, Lost, Meters, Place, Reading};
 pub use reference::{NoReference, Reference};
 pub use sandbox::Limits;

@@ -4,9 +4,11 @@
 //! random numbers are the same in each instance, so that rows that come again after a failure meet the same function. What
 //! it prints goes nowhere, except that the end of its standard error is kept for the message of a trap.
 
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use wasmtime::ResourceLimiter;
@@ -16,6 +18,9 @@ use wasmtime_wasi::{
     HostMonotonicClock, HostWallClock, ResourceTable, WasiCtx, WasiCtxView, WasiView,
 };
 
+use super::contract::Level;
+use super::meter::{Loss, Meter};
+
 /// What one instance of a component may use.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Limits {
@@ -23,29 +28,46 @@ pub struct Limits {
     pub memory: usize,
     /// How long one call may take, to a precision of 10 ms.
     pub call: Duration,
+    /// Entries of tables, all tables of the component together. An entry is a function that can be called indirectly.
+    pub table_entries: usize,
+    /// Core instances in the component, and as many memories and tables. A component of a Rust plugin has four or five.
+    pub core_instances: usize,
+    /// Calls of `log` and `metrics` that one call may make.
+    pub host_calls: u32,
+    /// Messages that it may write to the log in a second.
+    pub log_messages: NonZeroU32,
+    /// Bytes of messages that it may write to the log in a second.
+    pub log_bytes: NonZeroU32,
+    /// Rows that one call may return.
+    pub output_rows: usize,
+    /// Bytes that one call may return.
+    pub output_bytes: usize,
 }
 
-/// Entries that the tables of an instance may have. A table entry is a function that can be called indirectly.
-const TABLE_ENTRIES: usize = 100_000;
-/// Core instances, memories and tables of one component. A component of a Rust plugin has four or five.
-const PARTS: usize = 32;
 /// How much of a guest's standard error is kept.
 const STDERR_BYTES: usize = 4_096;
 /// How long a guest's message to the log may be.
-const LOG_BYTES: usize = 4_096;
+pub(super) const LOG_BYTES: usize = 4_096;
 
 /// The data of a guest's store.
 pub(super) struct Guest {
-    /// `name@version`, for messages.
-    pub(super) who: String,
+    /// Who it is, and what it counts.
+    pub(super) meter: Arc<Meter>,
+    /// SHA-256 of its component, in hexadecimal.
+    pub(super) digest: String,
     pub(super) limiter: Limiter,
     pub(super) stderr: Stderr,
+    /// Calls of the host that the call under way may still make.
+    calls_left: u32,
+    calls: u32,
+    messages: DefaultDirectRateLimiter,
+    message_bytes: DefaultDirectRateLimiter,
     wasi: WasiCtx,
     table: ResourceTable,
 }
 
 impl Guest {
-    pub(super) fn new(who: String, limits: Limits) -> Self {
+    pub(super) fn new(meter: Arc<Meter>, digest: &str, limits: Limits) -> Self {
         let stderr = Stderr::default();
         let random = || ChaCha8Rng::seed_from_u64(0);
         let wasi = WasiCtx::builder()
@@ -59,28 +81,67 @@ impl Guest {
             .allow_udp(false)
             .build();
         Self {
-            who,
+            meter,
+            digest: digest.to_owned(),
             limiter: Limiter {
-                memory: limits.memory,
-                used: 0,
+                limits,
+                memory: 0,
+                table_entries: 0,
                 refused: None,
             },
             stderr,
+            calls_left: limits.host_calls,
+            calls: limits.host_calls,
+            messages: RateLimiter::direct(Quota::per_second(limits.log_messages)),
+            message_bytes: RateLimiter::direct(Quota::per_second(limits.log_bytes)),
             wasi,
             table: ResourceTable::new(),
         }
     }
 
-    /// Passes on a message of the guest.
-    pub(super) fn log(&self, level: super::contract::Level, message: &str) {
-        use super::contract::Level;
-        let plugin = self.who.as_str();
-        let message = clip(message, LOG_BYTES);
+    /// A call begins: nothing has been refused in it, and it has called nothing.
+    pub(super) fn begin_call(&mut self) {
+        self.limiter.refused = None;
+        self.calls_left = self.calls;
+    }
+
+    /// Whether the call under way may call the host once more; what it may not is counted.
+    pub(super) fn may_call(&mut self) -> bool {
+        let left = self.calls_left.checked_sub(1);
+        self.calls_left = left.unwrap_or(0);
+        if left.is_none() {
+            self.meter.lose(Loss::Call);
+        }
+        left.is_some()
+    }
+
+    /// Passes on a message of the guest, or notes that it writes too many.
+    pub(super) fn log(&self, level: Level, message: &str) {
+        let bytes = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        let bytes = NonZeroU32::new(bytes).unwrap_or(NonZeroU32::MIN);
+        let has_room = self.messages.check().is_ok()
+            && matches!(self.message_bytes.check_n(bytes), Ok(Ok(())));
+        if !has_room {
+            self.meter.lose(Loss::Message);
+            return;
+        }
+        let (plugin, digest) = (self.meter.who(), self.digest.as_str());
+        let place = self.meter.place();
+        let pipeline = place.map(|place| place.pipeline.as_str());
+        let step = place.map(|place| place.step.as_str());
         match level {
-            Level::Debug => tracing::debug!(target: "plugin", plugin, "{message}"),
-            Level::Info => tracing::info!(target: "plugin", plugin, "{message}"),
-            Level::Warn => tracing::warn!(target: "plugin", plugin, "{message}"),
-            Level::Error => tracing::error!(target: "plugin", plugin, "{message}"),
+            Level::Debug => {
+                tracing::debug!(target: "plugin", pipeline, step, plugin, digest, "{message}");
+            }
+            Level::Info => {
+                tracing::info!(target: "plugin", pipeline, step, plugin, digest, "{message}");
+            }
+            Level::Warn => {
+                tracing::warn!(target: "plugin", pipeline, step, plugin, digest, "{message}");
+            }
+            Level::Error => {
+                tracing::error!(target: "plugin", pipeline, step, plugin, digest, "{message}");
+            }
         }
     }
 }
@@ -101,17 +162,28 @@ impl WasiView for Guest {
 
 /// Refuses growth beyond the limits, and remembers that it did: the guest itself only sees an allocation fail.
 pub(super) struct Limiter {
-    memory: usize,
+    limits: Limits,
     /// Bytes of all memories together: a component may have several.
-    used: usize,
-    /// How many bytes were asked for when memory was refused.
-    pub(super) refused: Option<usize>,
+    memory: usize,
+    /// Entries of all tables together.
+    table_entries: usize,
+    /// What was refused last in the call under way.
+    pub(super) refused: Option<Refused>,
+}
+
+/// Growth that was refused.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Refused {
+    /// So many bytes of memory were asked for.
+    Memory(usize),
+    /// So many entries of tables were asked for.
+    Table(usize),
 }
 
 impl Limiter {
     /// Bytes of all memories together.
     pub(super) fn used(&self) -> usize {
-        self.used
+        self.memory
     }
 }
 
@@ -122,35 +194,43 @@ impl ResourceLimiter for Limiter {
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        let wanted = self.used.saturating_add(desired.saturating_sub(current));
-        let granted = wanted <= self.memory;
+        let wanted = self.memory.saturating_add(desired.saturating_sub(current));
+        let granted = wanted <= self.limits.memory;
         if granted {
-            self.used = wanted;
+            self.memory = wanted;
         } else {
-            self.refused = Some(wanted);
+            self.refused = Some(Refused::Memory(wanted));
         }
         Ok(granted)
     }
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ENTRIES)
+        let more = desired.saturating_sub(current);
+        let wanted = self.table_entries.saturating_add(more);
+        let granted = wanted <= self.limits.table_entries;
+        if granted {
+            self.table_entries = wanted;
+        } else {
+            self.refused = Some(Refused::Table(wanted));
+        }
+        Ok(granted)
     }
 
     fn instances(&self) -> usize {
-        PARTS
+        self.limits.core_instances
     }
 
     fn tables(&self) -> usize {
-        PARTS
+        self.limits.core_instances
     }
 
     fn memories(&self) -> usize {
-        PARTS
+        self.limits.core_instances
     }
 }
 

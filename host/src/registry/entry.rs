@@ -30,6 +30,9 @@ pub struct PluginInfo {
     pub produces: Vec<FieldInfo>,
     /// The version of its partials.
     pub state_version: u32,
+    /// The other versions of partials that it can turn into its own; none for most.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub migrates_from: Vec<u32>,
     /// When it was pushed, in RFC 3339.
     pub pushed: String,
     /// Its signature, in hexadecimal, if it has one.
@@ -70,6 +73,7 @@ impl PluginInfo {
             reads: plugin.reads().iter().map(FieldInfo::from).collect(),
             produces: plugin.produces().iter().map(FieldInfo::from).collect(),
             state_version: plugin.state_version(),
+            migrates_from: plugin.migrates_from().to_vec(),
             pushed: jiff::Timestamp::now().to_string(),
             signature: signature.map(|signature| signature.to_text()),
         }

@@ -240,7 +240,8 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         let generation = self.mills.generation();
         for mill in self.mills.all() {
             let function = mill.pipeline().functions().last();
-            let migrates = |from| function.is_some_and(|f| f.plugin().migrates_from(from));
+            let migrates =
+                |from| function.is_some_and(|f| f.plugin().migrates_from().contains(&from));
             match claim::fits(committed, &mill.shape, generation, &migrates)? {
                 Fit::Follows => {}
                 waits @ Fit::Waits(_) => return Ok(waits),

@@ -11,6 +11,7 @@ use super::Service;
 use super::client::Client;
 use super::pipelines::json;
 use crate::cli::out::{self, Format};
+use crate::cli::plugin::state_version;
 use crate::cli::{Failure, signing};
 use crate::format::hex;
 use crate::plugin::Reference;
@@ -168,7 +169,8 @@ fn show(info: &PluginInfo, out: &mut dyn Write) -> io::Result<()> {
     writeln!(out, "size           {} bytes", info.size)?;
     fields("reads", &info.reads, out)?;
     fields("produces", &info.produces, out)?;
-    writeln!(out, "state version  {}", info.state_version)?;
+    let version = state_version(info.state_version, &info.migrates_from);
+    writeln!(out, "state version  {version}")?;
     writeln!(out, "pushed         {}", info.pushed)?;
     let signature = info.signature.as_deref().unwrap_or("none");
     writeln!(out, "signature      {signature}")

@@ -36,6 +36,13 @@ pub const LIMITS: Limits = Limits {
     memory: ByteSize::mib(64),
     call: Duration::from_secs(1),
     failures_per_minute: 60,
+    table_entries: 100_000,
+    core_instances: 32,
+    host_calls: 100_000,
+    log_messages_per_second: 100,
+    log_bytes_per_second: ByteSize::kib(64),
+    output_rows: 10_000_000,
+    output_bytes: ByteSize::mib(128),
 };
 
 /// `step.on_error`.

@@ -373,6 +373,20 @@ pub struct Limits {
     pub call: Duration,
     /// At how many rows it may fail within a minute, on one worker; at more the pipeline ends.
     pub failures_per_minute: u32,
+    /// Entries of tables, which are functions that can be called indirectly.
+    pub table_entries: u32,
+    /// Core instances in a component, and as many memories and tables.
+    pub core_instances: u32,
+    /// Calls of `log` and `metrics` that one call may make; more are left out and counted.
+    pub host_calls: u32,
+    /// Messages to the log in a second, on one worker; more are left out and counted.
+    pub log_messages_per_second: u32,
+    /// Bytes of messages to the log in a second, on one worker, from 4 KiB to 1 GiB.
+    pub log_bytes_per_second: ByteSize,
+    /// Rows that one call may return.
+    pub output_rows: u32,
+    /// Bytes that one call may return.
+    pub output_bytes: ByteSize,
 }
 
 /// `[state]`: the local copy of what windows hold. The log has the truth.

@@ -15,7 +15,7 @@ use super::model::{
 };
 use super::tables::{At, LimitsTable, StepTable};
 use super::windows::{self, Windowed};
-use super::written::{FieldPath, FromText, StepName};
+use super::written::{Count, FieldPath, FromText, StepName};
 use crate::plugin::Reference;
 
 /// The step with the window, before it is known where late rows go.
@@ -220,12 +220,29 @@ fn name(
 
 fn limits(table: &LimitsTable) -> Limits {
     let defaults = defaults::LIMITS;
+    let count = |written: &Option<Count>, default| written.as_ref().map_or(default, Count::get);
     Limits {
         memory: table.memory.as_ref().map_or(defaults.memory, |m| m.0.0),
         call: table.call.as_ref().map_or(defaults.call, |call| call.0.0),
         failures_per_minute: table
             .failures_per_minute
             .unwrap_or(defaults.failures_per_minute),
+        table_entries: count(&table.table_entries, defaults.table_entries),
+        core_instances: count(&table.core_instances, defaults.core_instances),
+        host_calls: count(&table.host_calls, defaults.host_calls),
+        log_messages_per_second: count(
+            &table.log_messages_per_second,
+            defaults.log_messages_per_second,
+        ),
+        log_bytes_per_second: table
+            .log_bytes_per_second
+            .as_ref()
+            .map_or(defaults.log_bytes_per_second, |bytes| bytes.0.0),
+        output_rows: count(&table.output_rows, defaults.output_rows),
+        output_bytes: table
+            .output_bytes
+            .as_ref()
+            .map_or(defaults.output_bytes, |bytes| bytes.0),
     }
 }
 

@@ -18,8 +18,8 @@ use super::kafka::Setting;
 use super::model::{Delivery, OnError, OnExhausted, Start, Updates};
 use super::windows::Zone;
 use super::written::{
-    Count, FieldPath, GuestMemory, PipelineName, PositiveDuration, StepName, TopicName, Workers,
-    Written,
+    Count, FieldPath, GuestMemory, LogBytes, PipelineName, PositiveDuration, StepName, TopicName,
+    Workers, Written,
 };
 use crate::decode::{Format, TimeUnit};
 use crate::window::Unit;
@@ -150,6 +150,13 @@ pub(super) struct LimitsTable {
     pub(super) memory: Option<Written<GuestMemory>>,
     pub(super) call: Option<Written<PositiveDuration>>,
     pub(super) failures_per_minute: Option<u32>,
+    pub(super) table_entries: Option<Count>,
+    pub(super) core_instances: Option<Count>,
+    pub(super) host_calls: Option<Count>,
+    pub(super) log_messages_per_second: Option<Count>,
+    pub(super) log_bytes_per_second: Option<Written<LogBytes>>,
+    pub(super) output_rows: Option<Count>,
+    pub(super) output_bytes: Option<Written<ByteSize>>,
 }
 
 /// `window`: one kind, and the keys that go with it.

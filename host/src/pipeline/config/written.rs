@@ -103,6 +103,20 @@ impl FromText for GuestMemory {
     }
 }
 
+/// What a guest may write to the log in a second: at least one whole message.
+pub(super) struct LogBytes(pub(super) ByteSize);
+
+impl FromText for LogBytes {
+    const EXPECTED: &'static str = "a size from \"4KiB\" to \"1GiB\" with its unit";
+
+    fn from_text(text: &str) -> Option<Self> {
+        let size = ByteSize::from_text(text)?;
+        (ByteSize::kib(4)..=ByteSize::gib(1))
+            .contains(&size)
+            .then_some(Self(size))
+    }
+}
+
 /// A pipeline's name. Kafka takes it in the names of groups and transactions, file systems in the names of folders.
 pub(super) struct PipelineName(pub(super) String);
 
@@ -221,6 +235,13 @@ impl FromText for Delivery {
 /// How many there are of something: at least one.
 pub(super) struct Count(pub(super) i32);
 
+impl Count {
+    /// The same number without a sign.
+    pub(super) fn get(&self) -> u32 {
+        self.0.unsigned_abs()
+    }
+}
+
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_i64(UpTo(i32::MAX)).map(Count)
@@ -313,6 +334,14 @@ mod tests {
             ("5GiB", false),
         ] {
             assert_eq!(GuestMemory::from_text(text).is_some(), good, "{text}");
+        }
+        for (text, good) in [
+            ("4095B", false),
+            ("4KiB", true),
+            ("1GiB", true),
+            ("2GiB", false),
+        ] {
+            assert_eq!(LogBytes::from_text(text).is_some(), good, "{text}");
         }
     }
 

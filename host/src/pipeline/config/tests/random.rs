@@ -82,32 +82,50 @@ fn source(topics: Vec<String>) -> impl Strategy<Value = SourceConfig> {
         )
 }
 
+fn limits() -> impl Strategy<Value = Limits> {
+    let count = || 1..=i32::MAX.unsigned_abs();
+    (
+        (64u64 << 10)..=(4 << 30),
+        duration(1..1 << 30),
+        any::<u32>(),
+        [count(), count(), count(), count(), count()],
+        (4u64 << 10)..=(1 << 30),
+        1..=u64::MAX >> 1,
+    )
+        .prop_map(
+            |(memory, call, failures, counts, log_bytes, output_bytes)| Limits {
+                memory: ByteSize::b(memory),
+                call,
+                failures_per_minute: failures,
+                table_entries: counts[0],
+                core_instances: counts[1],
+                host_calls: counts[2],
+                log_messages_per_second: counts[3],
+                log_bytes_per_second: ByteSize::b(log_bytes),
+                output_rows: counts[4],
+                output_bytes: ByteSize::b(output_bytes),
+            },
+        )
+}
+
 fn function(name: String) -> impl Strategy<Value = FunctionConfig> {
     (
         "[a-z/]{1,8}\\.wasm",
         vec(("[a-z]{1,4}", text()), 0..3),
-        (64u64 << 10)..=(4 << 30),
-        duration(1..1 << 30),
-        any::<u32>(),
+        limits(),
         select(vec![OnError::DeadLetter, OnError::Skip, OnError::Fail]),
         select(vec![OnExhausted::Stop, OnExhausted::Previous]),
     )
         .prop_map(
-            move |(component, settings, memory, call, failures, on_error, on_exhausted)| {
-                FunctionConfig {
-                    name: name.clone(),
-                    component: PathBuf::from(component),
-                    settings: FunctionSettings(
-                        settings.into_iter().map(|(k, v)| (k, v.into())).collect(),
-                    ),
-                    limits: Limits {
-                        memory: ByteSize::b(memory),
-                        call,
-                        failures_per_minute: failures,
-                    },
-                    on_error,
-                    on_exhausted,
-                }
+            move |(component, settings, limits, on_error, on_exhausted)| FunctionConfig {
+                name: name.clone(),
+                component: PathBuf::from(component),
+                settings: FunctionSettings(
+                    settings.into_iter().map(|(k, v)| (k, v.into())).collect(),
+                ),
+                limits,
+                on_error,
+                on_exhausted,
             },
         )
 }
@@ -255,19 +273,35 @@ fn millis(duration: Duration) -> String {
     format!("\"{}ms\"", duration.as_millis())
 }
 
+fn limits_toml(limits: &Limits) -> String {
+    format!(
+        "{{ memory = \"{}B\", call = {}, failures_per_minute = {}, table_entries = {}, core_instances = {}, \
+         host_calls = {}, log_messages_per_second = {}, log_bytes_per_second = \"{}B\", output_rows = {}, \
+         output_bytes = \"{}B\" }}",
+        limits.memory.as_u64(),
+        millis(limits.call),
+        limits.failures_per_minute,
+        limits.table_entries,
+        limits.core_instances,
+        limits.host_calls,
+        limits.log_messages_per_second,
+        limits.log_bytes_per_second.as_u64(),
+        limits.output_rows,
+        limits.output_bytes.as_u64(),
+    )
+}
+
 fn step_toml(kind: &str, function: &FunctionConfig) -> String {
     let settings = &function.settings.0;
     let settings = settings
         .iter()
         .map(|(k, v)| (k.as_str(), v.as_str().unwrap()));
     format!(
-        "[[step]]\n{kind} = {}\nname = {}\nconfig = {}\nlimits = {{ memory = \"{}B\", call = {}, failures_per_minute = {} }}\non_error = \"{}\"\non_exhausted = \"{}\"\n",
+        "[[step]]\n{kind} = {}\nname = {}\nconfig = {}\nlimits = {}\non_error = \"{}\"\non_exhausted = \"{}\"\n",
         quoted(function.component.to_str().unwrap()),
         quoted(&function.name),
         table(settings),
-        function.limits.memory.as_u64(),
-        millis(function.limits.call),
-        function.limits.failures_per_minute,
+        limits_toml(&function.limits),
         match function.on_error {
             OnError::DeadLetter => "dead-letter",
             OnError::Skip => "skip",
