@@ -47,11 +47,11 @@ struct Job<'a, L> {
 
 impl<'a, L: Log> Job<'a, L> {
     fn new(log: &'a L) -> Self {
-        Self::with_step(log, "")
+        Self::with_step(log, "marked", "")
     }
 
     /// `more` are keys of the step.
-    fn with_step(log: &'a L, more: &str) -> Self {
+    fn with_step(log: &'a L, component: &str, more: &str) -> Self {
         let [numbers, sums, dead, late] = ["numbers", "sums", "dead", "late"].map(unique);
         create(log, &numbers, PARTITIONS, &[]);
         let file = format!(
@@ -71,7 +71,7 @@ impl<'a, L: Log> Job<'a, L> {
 
             [[step]]
             name = "sum"
-            aggregate = "{{plugins}}/fixtures/marked.wasm"
+            aggregate = "{{plugins}}/fixtures/{component}.wasm"
             window = {{ tumbling = "1s" }}
             {more}
             "#,
@@ -545,7 +545,7 @@ fn what_a_shadow_does_differently_is_shown_and_touches_nothing() {
 fn a_step_that_fails_too_often_goes_back_where_it_may() {
     let log = EmbeddedLog::in_memory();
     let more = "on_exhausted = \"previous\"\nlimits = { failures_per_minute = 2 }";
-    let mut job = Job::with_step(&log, more);
+    let mut job = Job::with_step(&log, "marked", more);
     job.run(|job, running| {
         job.write(150);
         job.settle(running);
@@ -584,4 +584,85 @@ fn a_step_that_fails_too_often_goes_back_where_it_may() {
         (*sum, *rows) = (*sum - n, *rows - 1);
     }
     job.judge();
+}
+
+/// A component whose partials have their bytes in another order, and which reads those of the one before: what it were handed without
+/// `migrate` would be another number.
+fn state_is_carried_over<L: Log>(log: &L) {
+    let mut job = Job::with_step(log, "frozen-aggregate", "");
+    job.run(|job, running| {
+        job.write(150);
+        job.settle(running);
+        let file = &job.pipeline.functions()[0].config().component;
+        let successor = std::fs::read(file.with_file_name("frozen-migration.wasm")).unwrap();
+        let successor = renamed(successor, b"frozen-migration", b"frozen-aggregate");
+        let quarter = Strategy::Canary {
+            percent: 25,
+            seconds: None,
+            rows: None,
+        };
+        let refused = job.deploy(running.control, successor.clone(), quarter);
+        let why = refused.unwrap_err().to_string();
+        assert!(why.contains("another state version"), "{why}");
+        job.write(30);
+        let view = job
+            .deploy(running.control, successor, Strategy::Immediate)
+            .unwrap();
+        // The one before does not read the new state, so there is no way back.
+        assert_eq!(view.outcome, Outcome::Done);
+        job.write_until_in_place(running);
+        job.write(150);
+        job.settle(running);
+        let error = running
+            .control
+            .roll_back("sum", "test")
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("state version was 2, now 1"), "{error}");
+    });
+    // And what was carried over is what a restart finds.
+    job.run(|job, running| {
+        job.write(150);
+        job.settle(running);
+    });
+    let mut sums = BTreeMap::new();
+    for record in read_all(log, &job.sums) {
+        let json = record.json();
+        let start = json["window_start_ms"].as_i64().unwrap();
+        assert_eq!(
+            sums.insert(start, json["sum"].as_i64().unwrap()),
+            None,
+            "{json}"
+        );
+    }
+    let mut expected: BTreeMap<i64, i64> = job
+        .expected
+        .iter()
+        .map(|(start, (sum, _))| (*start, *sum))
+        .collect();
+    expected.pop_last();
+    assert_eq!(sums, expected);
+}
+
+/// The component with another name of the same length.
+fn renamed(mut component: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
+    let places: Vec<usize> = (0..=component.len() - from.len())
+        .filter(|at| component[*at..].starts_with(from))
+        .collect();
+    for at in places {
+        component[at..at + to.len()].copy_from_slice(to);
+    }
+    component
+}
+
+#[test]
+fn state_is_carried_over_to_another_version_on_the_embedded_log() {
+    state_is_carried_over(&EmbeddedLog::in_memory());
+}
+
+#[test]
+fn state_is_carried_over_to_another_version_on_kafka() {
+    if let Some(log) = kafka() {
+        state_is_carried_over(&log);
+    }
 }

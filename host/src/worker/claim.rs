@@ -122,7 +122,8 @@ pub(super) fn fits(
         if mark.generation > generation {
             return Ok(Fit::Waits(mark.generation));
         }
-        if migrates(mark.shape.state_version) {
+        // A task without state of its own has none to be carried over, and what it sends says of which version it is.
+        if mark.state.is_none() || migrates(mark.shape.state_version) {
             mark.shape.state_version = now.state_version;
         }
         let differences = mark.shape.differences(now);
@@ -337,7 +338,10 @@ mod tests {
             watermark: Timestamp(0),
             highest: Timestamp(0),
             shape: shape(state_version),
-            state: None,
+            state: Some(Origin {
+                lineage: lineage(1),
+                base: Offset(0),
+            }),
             generation,
         };
         committed(7, &mark.to_json())

@@ -81,7 +81,10 @@ impl Task {
             watermark,
             highest,
             shape: Shape {
-                state_version: self.state_version,
+                state_version: match self.windows {
+                    Some(_) => self.state_version,
+                    None => shape.state_version,
+                },
                 ..shape.clone()
             },
             state: self.origin.clone(),
