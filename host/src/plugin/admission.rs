@@ -13,7 +13,7 @@ use super::meter::Meter;
 use super::reference::{is_name, is_version};
 use super::running::Running;
 use super::sandbox::Limits;
-use super::{GuestFailure, GuestFault, Reference};
+use super::{GuestFailure, GuestFault, Reference, inspection};
 use crate::format::hex;
 use crate::rows::{Field, FieldType};
 
@@ -126,6 +126,7 @@ impl Plugin {
 
     fn admit(engine: &PluginEngine, bytes: &[u8], limits: Limits) -> Result<Self, String> {
         check_header(bytes)?;
+        inspection::check_size(bytes)?;
         let digest = hex(&Sha256::digest(bytes));
         let component = Component::from_binary(&engine.engine, bytes)
             .map_err(|error| format!("not a valid component: {}", error.root_cause()))?;

@@ -6,6 +6,7 @@
 
 mod access;
 mod dead_letters;
+mod function_metrics;
 mod health;
 mod limits;
 mod listen;
