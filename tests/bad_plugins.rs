@@ -145,7 +145,7 @@ fn a_component_of_a_later_contract_is_told_so() {
     let told = refused(&fixture("future-contract"));
     assert_says(
         &told,
-        &["another version of the contract", "@0.2.0", "0.1.0"],
+        &["another version of the contract", "@0.2.0", "0.1.1"],
     );
 }
 
@@ -376,4 +376,22 @@ fn rows_in_error_are_named_and_the_others_go_on() {
         (3, "-1 is below 0".to_owned()),
     ];
     assert_eq!(errors.0, told);
+}
+
+#[test]
+fn clock_and_chance_are_the_same_in_every_instance() {
+    let look = |before: &[i64]| {
+        let mut instance = panics(limits());
+        instance.map(&numbers(before), &[0]).unwrap();
+        let (produced, _) = instance.map(&numbers(&[17]), &[0]).unwrap();
+        let clock = produced.rows.columns[0].clone();
+        assert_eq!(
+            *clock,
+            Int64Array::from(vec![0]),
+            "it is 1970, and stays so"
+        );
+        let mut fresh = panics(limits());
+        fresh.map(&numbers(&[18, 18, 18]), &[0]).unwrap().0.rows
+    };
+    assert_eq!(look(&[1]).columns, look(&[1, 2, 3]).columns);
 }

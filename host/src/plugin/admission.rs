@@ -13,7 +13,7 @@ use super::meter::Meter;
 use super::reference::{is_name, is_version};
 use super::running::Running;
 use super::sandbox::Limits;
-use super::{GuestFailure, GuestFault, Reference};
+use super::{GuestFailure, GuestFault, Reference, inspection};
 use crate::format::hex;
 use crate::rows::{Field, FieldType};
 
@@ -142,6 +142,7 @@ impl Plugin {
 
     fn admit(engine: &PluginEngine, bytes: &[u8], limits: Limits) -> Result<Self, String> {
         check_header(bytes)?;
+        inspection::check_size(bytes)?;
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         let component = engine
             .compile(bytes, digest)

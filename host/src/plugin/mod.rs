@@ -11,6 +11,7 @@ mod engine;
 mod failure;
 mod imports;
 mod incoming;
+mod inspection;
 mod instance;
 mod meter;
 mod outgoing;

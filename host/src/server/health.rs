@@ -72,7 +72,7 @@ pub(super) async fn metrics(
     State(service): State<Arc<Service>>,
 ) -> Result<([(HeaderName, &'static str); 1], String), Problem> {
     let text = aside(move || {
-        metrics::text(&service.pipelines())
+        metrics::text(&service.pipelines(), service.engine().meters().readings())
             .map_err(|error| std::io::Error::other(error.to_string()))
     })
     .await?;

@@ -9,6 +9,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use super::function_metrics::FunctionMetrics;
+use crate::plugin::{Place, Reading};
 use crate::service::{PipelineView, ProgressView, State};
 
 /// The media type of the text.
@@ -76,12 +78,16 @@ const COUNTERS: [Counted; 11] = [
     ),
 ];
 
-/// What these pipelines count, as text.
+/// What these pipelines, and their functions for themselves, count, as text.
 ///
 /// # Errors
 /// If the text can't be written.
-pub(super) fn text(pipelines: &[PipelineView]) -> Result<String, fmt::Error> {
+pub(super) fn text(
+    pipelines: &[PipelineView],
+    functions: Vec<(Place, Reading)>,
+) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
+    registry.register_collector(Box::new(FunctionMetrics(functions)));
     let labels = |view: &PipelineView| -> Labels { vec![("pipeline", view.name.clone())] };
     for (name, help, count) in COUNTERS {
         let family = Family::<Labels, Counter>::default();
@@ -155,6 +161,7 @@ pub(super) fn text(pipelines: &[PipelineView]) -> Result<String, fmt::Error> {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
     use super::*;
+    use crate::plugin::{BUCKETS, Histogram};
     use crate::service::{Desired, Origin};
 
     #[test]
@@ -179,7 +186,23 @@ mod tests {
             lag_records: None,
             positions: Default::default(),
         };
-        let text = text(&[view]).unwrap();
+        let place = Place {
+            pipeline: "a\"b".to_owned(),
+            step: "s".to_owned(),
+            plugin: "p@1".to_owned(),
+        };
+        let mut reading = Reading::default();
+        reading.counters.insert("hits".to_owned(), 3);
+        reading.lost.messages = 4;
+        let mut histogram = Histogram {
+            sum: 8.5,
+            ..Histogram::default()
+        };
+        histogram.counts[0] = 1;
+        histogram.counts[BUCKETS.len() - 1] = 2;
+        histogram.counts[BUCKETS.len()] = 1;
+        reading.histograms.insert("size".to_owned(), histogram);
+        let text = text(&[view], vec![(place, reading)]).unwrap();
         for line in [
             r#"millstream_records_total{pipeline="a\"b"} 7"#,
             r#"millstream_restarts_total{pipeline="a\"b"} 2"#,
@@ -187,6 +210,13 @@ mod tests {
             r#"millstream_pipeline_state{pipeline="a\"b",state="running"} 1"#,
             r#"millstream_pipeline_state{pipeline="a\"b",state="failed"} 0"#,
             r#"millstream_watermark_timestamp_seconds{pipeline="a\"b"} 1.5"#,
+            r#"millstream_plugin_count_total{pipeline="a\"b",step="s",plugin="p@1",name="hits"} 3"#,
+            r#"millstream_plugin_lost_messages_total{pipeline="a\"b",step="s",plugin="p@1"} 4"#,
+            r#"millstream_plugin_value_sum{pipeline="a\"b",step="s",plugin="p@1",name="size"} 8.5"#,
+            r#"millstream_plugin_value_count{pipeline="a\"b",step="s",plugin="p@1",name="size"} 4"#,
+            r#"millstream_plugin_value_bucket{le="0.001",pipeline="a\"b",step="s",plugin="p@1",name="size"} 1"#,
+            r#"millstream_plugin_value_bucket{le="1000000.0",pipeline="a\"b",step="s",plugin="p@1",name="size"} 3"#,
+            r#"millstream_plugin_value_bucket{le="+Inf",pipeline="a\"b",step="s",plugin="p@1",name="size"} 4"#,
         ] {
             assert!(text.lines().any(|said| said == line), "{line}\n{text}");
         }

@@ -7,6 +7,7 @@
 mod access;
 mod dead_letters;
 mod deploys;
+mod function_metrics;
 mod health;
 mod limits;
 mod listen;

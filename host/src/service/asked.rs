@@ -108,6 +108,7 @@ impl Service {
         }
         self.records.remove(name)?;
         entry.is_deleted = true;
+        self.engine.meters().forget(name);
         tracing::info!(pipeline = name, "deleted");
         let action = entry.machine.want(Wanted::Still, self.clock.monotonic());
         self.act(&mut inner, name, action);
