@@ -1,100 +1,11 @@
 //! A day with deploys, on Kafka: a version that fails, one that is first a shadow, one rolled back, and a crash in between; under load
 //! all the time, and every window is right.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use millstream::log::Log;
-use millstream::log::kafka::KafkaLog;
-use millstream::time::Timestamp;
 use serde_json::Value;
 
+use crate::load::{Load, PARTITIONS, file, judge, settle, version};
 use crate::rig::{DEPLOY, Home, Service, VIEW};
-use crate::support::{ToWrite, components, create, ends, kafka, read_all, unique, write};
-
-const PARTITIONS: i32 = 4;
-/// Event time between two rows of a partition, and the size of a window, in milliseconds.
-const STEP: i64 = 10;
-const WINDOW: i64 = 1_000;
-
-/// Numbers that are written all the time, and what they come to.
-#[derive(Default)]
-struct Load {
-    rows: i64,
-    /// The sum and the number of rows of each window.
-    expected: BTreeMap<i64, (i64, i64)>,
-}
-
-impl Load {
-    fn write<L: Log>(&mut self, log: &L, topic: &str, rows: i64) {
-        let mut records: Vec<ToWrite> = Vec::new();
-        for row in self.rows..self.rows + rows {
-            for partition in 0..PARTITIONS {
-                let (at, n) = (row * STEP, row % 200 + i64::from(partition));
-                let (sum, count) = self.expected.entry(at / WINDOW * WINDOW).or_default();
-                *sum += n;
-                *count += 1;
-                let value = format!(r#"{{"at":{at},"n":{n}}}"#);
-                records.push((partition, None, Some(value.into_bytes()), Timestamp(at)));
-            }
-        }
-        self.rows += rows;
-        write(log, topic, records);
-    }
-
-    /// Writes while something is done.
-    fn while_doing<T>(&mut self, log: &KafkaLog, topic: &str, what: impl FnOnce() -> T + Send) -> T
-    where
-        T: Send,
-    {
-        let done = AtomicBool::new(false);
-        std::thread::scope(|scope| {
-            let doing = scope.spawn(|| {
-                let came = std::panic::catch_unwind(std::panic::AssertUnwindSafe(what));
-                done.store(true, Ordering::Relaxed);
-                came
-            });
-            while !done.load(Ordering::Relaxed) {
-                self.write(log, topic, 20);
-                std::thread::park_timeout(std::time::Duration::from_millis(20));
-            }
-            doing.join().unwrap().unwrap()
-        })
-    }
-}
-
-/// Marks in the component make versions of it.
-fn version(home: &Home, number: u8, fault: u8) -> String {
-    let mut bytes = std::fs::read(components().join("fixtures/marked.wasm")).unwrap();
-    let mark = b"millstream-m:";
-    let at = bytes.windows(mark.len()).position(|window| window == mark);
-    let at = at.unwrap() + mark.len();
-    (bytes[at], bytes[at + 2]) = (number, fault);
-    let path = home.path(&format!("version-{number}-{fault}.wasm"));
-    std::fs::write(&path, bytes).unwrap();
-    path.to_str().unwrap().to_owned()
-}
-
-fn file(name: &str, address: &str) -> String {
-    format!(
-        r#"
-        name = "{name}"
-        workers = 2
-        source = {{ topic = "{name}-numbers", event_time = {{ field = "at", unit = "ms" }}, allowed_disorder = "0s" }}
-        sink.topic = "{name}-sums"
-        dead_letters.topic = "{name}-dead"
-        late.topic = "{name}-late"
-        state.folder = "state"
-        [log]
-        kafka = {{ "bootstrap.servers" = "{address}" }}
-        create_topics = true
-        [[step]]
-        name = "sum"
-        aggregate = "marked@0.1.0"
-        window = {{ tumbling = "1s" }}
-        "#
-    )
-}
+use crate::support::{create, kafka, unique};
 
 fn deploys(service: &Service, name: &str) -> Vec<Value> {
     let list = ["deploys", "list", name, "--output", "json"];
@@ -188,36 +99,13 @@ fn a_day_with_deploys() {
         view["steps"][0]["sha256"] == last["to"]["sha256"]
     });
     assert_eq!(now["state"], "running");
-    let sources: BTreeMap<String, i64> = ends(&log, &topic)
-        .into_iter()
-        .map(|(at, end)| (at.to_string(), end.0))
-        .collect();
-    service.pipeline_until(&name, |view| {
-        let read = |(at, end): (&String, &i64)| view["positions"][at].as_i64() == Some(*end);
-        view["progress"]["settled"] == true && sources.iter().all(read)
-    });
+    settle(&service, &log, &name);
     service.end();
     judge(&log, &name, &load);
 }
 
 fn id(service: &Service, name: &str) -> String {
     deploys(service, name)[0]["id"].to_string()
-}
-
-/// Every window is there once, and right.
-fn judge(log: &KafkaLog, name: &str, load: &Load) {
-    let mut seen = BTreeSet::new();
-    for record in read_all(log, &format!("{name}-sums")) {
-        let json = record.json();
-        let number = |name: &str| json[name].as_i64().unwrap();
-        let start = number("window_start_ms");
-        assert!(seen.insert(start), "twice: {json}");
-        let right = load.expected[&start];
-        assert_eq!((number("sum"), number("rows")), right, "{json}");
-    }
-    let all: BTreeSet<i64> = load.expected.keys().copied().rev().skip(1).collect();
-    assert_eq!(seen, all);
-    assert_eq!(read_all(log, &format!("{name}-dead")).len(), 0);
 }
 
 #[test]

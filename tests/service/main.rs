@@ -10,6 +10,7 @@ mod api;
 mod change;
 mod deploys;
 mod life;
+mod load;
 mod replay;
 mod results;
 mod rig;

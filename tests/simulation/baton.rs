@@ -7,6 +7,7 @@
 //! A crash is an unwinding with a payload of its own, out of a wrapper's call: all that the worker had in memory is gone, and
 //! no line of its code runs any more but destructors, which the wrappers make harmless.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::thread::Thread;
@@ -76,6 +77,10 @@ pub(crate) struct State {
     pub(crate) steps: u64,
     /// A digest of the schedule.
     pub(crate) digest: u64,
+    /// The generation that each worker has heard of.
+    pub(crate) heard: BTreeMap<Id, u64>,
+    /// Workers that have heard of another target and not committed since.
+    pub(crate) swapping: BTreeSet<Id>,
 }
 
 impl World {
@@ -108,6 +113,8 @@ impl World {
                 away_until: 0,
                 steps: 0,
                 digest: 0,
+                heard: BTreeMap::new(),
+                swapping: BTreeSet::new(),
             }),
             mutation,
             is_traced,
@@ -224,6 +231,13 @@ impl State {
             self.tally.count(fault);
         }
         happens
+    }
+
+    /// Takes note that a worker knows of a generation.
+    pub(crate) fn told(&mut self, who: Id, generation: u64) {
+        if self.heard.insert(who, generation).is_some() {
+            self.swapping.insert(who);
+        }
     }
 
     /// True with this probability.

@@ -57,6 +57,8 @@ pub(crate) struct Broker {
     reached: BTreeMap<TopicPartition, Offset>,
     /// The watermarks that were committed beside them, by partition of the source.
     pub(crate) marks: BTreeMap<i32, Vec<(i64, i64)>>,
+    /// The generation that has committed each partition last.
+    generations: BTreeMap<TopicPartition, u64>,
     /// How many records were committed, by topic.
     ledger: BTreeMap<String, i64>,
     /// What the log's cleaner has done, by partition of the changelog.
@@ -77,6 +79,7 @@ impl Broker {
             undecided: Vec::new(),
             reached: BTreeMap::new(),
             marks: BTreeMap::new(),
+            generations: BTreeMap::new(),
             ledger: BTreeMap::new(),
             cleaned: BTreeMap::new(),
             changed_at: 0,
@@ -143,6 +146,11 @@ impl Broker {
             .iter()
             .filter(|(at, _)| self.owners.get(at) == Some(&who));
         self.readers.extend(owned.map(|(at, _)| (at.clone(), who)));
+    }
+
+    /// Takes note of the generation that has committed a partition. Returns the one before.
+    pub(crate) fn generation(&mut self, at: &TopicPartition, now: u64) -> Option<u64> {
+        self.generations.insert(at.clone(), now)
     }
 
     /// Who has a partition, and reads it.

@@ -11,12 +11,12 @@ use rand::RngExt;
 
 use crate::baton::{DIRECTOR, End, Id, World};
 use crate::broker::{Broker, SESSION_TIMEOUT};
+use crate::deploys::{Deploys, Ear};
 use crate::faults::{Fault, Odds, Tally};
 use crate::judge::{innards, output};
 use crate::life::Life;
 use crate::mutations::Mutation;
 use crate::oracle::{Heard, expected};
-use crate::pipelines::prepared;
 use crate::scenario::{DEAD, LATE, SOURCE, Scenario, written_at};
 use crate::settled::{behind, is_settled};
 use crate::sim_log::SimLog;
@@ -78,6 +78,7 @@ pub(crate) fn run(seed: u64, mutation: Option<Mutation>, is_traced: bool) -> Out
                 .collect(),
             running: Vec::new(),
             next_chunk: 0,
+            deploys: Deploys::new(scenario.kind_number, mutation),
         };
         director.make_trouble();
         director.settle();
@@ -127,6 +128,8 @@ struct Running<'s> {
     member: usize,
     stop: Arc<AtomicBool>,
     thread: ScopedJoinHandle<'s, ()>,
+    /// How it hears of deploys.
+    ear: Ear,
     /// There is another process of its name: one of them is to be fenced.
     is_doubled: bool,
 }
@@ -139,6 +142,7 @@ struct Director<'s, 'e> {
     members: Vec<Member>,
     running: Vec<Running<'s>>,
     next_chunk: usize,
+    deploys: Deploys,
 }
 
 impl<'s> Director<'s, '_> {
@@ -162,6 +166,8 @@ impl<'s> Director<'s, '_> {
             self.reap();
             self.restart();
             self.act();
+            let hear = self.world.with(|state| state.odds.hear);
+            self.follow_deploys(hear);
             let wait = self.draw(|rng| rng.random_range(5..120));
             self.world.pass(DIRECTOR, wait);
             if self.has_failed() {
@@ -189,6 +195,7 @@ impl<'s> Director<'s, '_> {
         let begun = self.now();
         while !is_settled(&self.world, &self.log) {
             self.reap();
+            self.follow_deploys(1.0);
             for member in 0..last {
                 if !self.runs(member) {
                     self.start(member);
@@ -253,10 +260,43 @@ impl<'s> Director<'s, '_> {
                 state.tally.count(Fault::Outage);
             });
         }
+        if self.happens(odds.deploy)
+            && let Some(fault) = self.world.with(|state| self.deploys.act(&mut state.rng))
+        {
+            self.count(fault);
+        }
         if self.happens(0.05) {
             self.world
                 .with(|state| state.disks.iter_mut().for_each(Disk::keep));
         }
+    }
+
+    /// Heeds what workers report of versions on trial, and lets each hear of what is deployed with a probability.
+    fn follow_deploys(&mut self, hear: f64) {
+        let reports = self.running.iter().map(|it| it.ear.rollout.take_reports());
+        for report in reports.flatten().collect::<Vec<_>>() {
+            if self.deploys.heed(&report) {
+                self.count(Fault::FailedTrial);
+            }
+        }
+        for Running { id, ear, .. } in &mut self.running {
+            let has_news = self.deploys.has_news(ear);
+            if has_news && self.world.with(|state| state.draw(hear)) {
+                let generation = self.world.with(|state| {
+                    let generation = self.deploys.tell(ear, &mut state.rng);
+                    state.told(*id, generation);
+                    generation
+                });
+                self.world.note(DIRECTOR, || {
+                    format!("tells {id} of generation {generation}")
+                });
+            }
+        }
+    }
+
+    fn count(&self, fault: Fault) {
+        self.world.note(DIRECTOR, || format!("deploys: {fault:?}"));
+        self.world.with(|state| state.tally.count(fault));
     }
 
     /// Lets a worker stand still, mostly for longer than its group waits.
@@ -333,13 +373,14 @@ impl<'s> Director<'s, '_> {
             inner: self.log.clone(),
             topics: self.scenario.topics,
         };
-        let pipeline = prepared(self.scenario.kind_number);
+        let (ear, generation) = self.deploys.ear();
+        self.world.with(|state| state.told(id, generation));
         let stop = Arc::new(AtomicBool::new(false));
         let life = Life {
             log,
             member: format!("m{member}"),
             disk,
-            pipeline,
+            rollout: Arc::clone(&ear.rollout),
             stop: Arc::clone(&stop),
         };
         let thread = self.scope.spawn(|| life.live());
@@ -349,6 +390,7 @@ impl<'s> Director<'s, '_> {
             member,
             stop,
             thread,
+            ear,
             is_doubled: false,
         });
     }

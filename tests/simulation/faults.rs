@@ -6,6 +6,8 @@ use std::fmt;
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
+use crate::deploys;
+
 /// A call into the world, before and after which a worker can crash.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) enum Call {
@@ -116,6 +118,24 @@ pub(crate) enum Fault {
     LateByPromise,
     /// A partition waited for others.
     Paused,
+    /// A version was put in place for all partitions.
+    Deployed,
+    /// A version was put beside the other for a share.
+    CanaryBegan,
+    /// A canary was given all partitions.
+    Promoted,
+    /// A version was taken back because somebody wished it.
+    TakenBack,
+    /// The same, because a worker reported that it was bad.
+    FailedTrial,
+    /// A version was not watched any more.
+    ProvedItself,
+    /// What a partition had in one version went on in another.
+    WentOver,
+    /// Two versions committed together.
+    TwoAtOnce,
+    /// A worker met what a version had committed of which it had not heard.
+    Unheard,
 }
 
 impl Fault {
@@ -163,6 +183,15 @@ impl Fault {
             Fault::Promised,
             Fault::LateByPromise,
             Fault::Paused,
+            Fault::Deployed,
+            Fault::CanaryBegan,
+            Fault::Promoted,
+            Fault::TakenBack,
+            Fault::FailedTrial,
+            Fault::ProvedItself,
+            Fault::WentOver,
+            Fault::TwoAtOnce,
+            Fault::Unheard,
         ]);
         all
     }
@@ -189,6 +218,9 @@ pub(crate) struct Odds {
     pub(crate) leave: f64,
     pub(crate) outage: f64,
     pub(crate) store: f64,
+    pub(crate) deploy: f64,
+    /// That a worker hears of a deploy.
+    pub(crate) hear: f64,
 }
 
 impl Odds {
@@ -209,7 +241,7 @@ impl Odds {
             };
             (call, odds(base))
         });
-        Self {
+        let mut all = Self {
             crash: crash.into(),
             aborted: odds(0.05),
             done_unknown: odds(0.03),
@@ -227,7 +259,11 @@ impl Odds {
             leave: odds(0.03),
             outage: odds(0.02),
             store: odds(0.05),
-        }
+            deploy: 0.0,
+            hear: 0.0,
+        };
+        deploys::odds(rng, &mut all);
+        all
     }
 
     /// How likely a crash is on either side of a call.

@@ -13,7 +13,7 @@ use millstream::window::Pane;
 use serde_json::Value;
 
 use crate::broker::Broker;
-use crate::oracle::{BOUNDLESS, Expected, Place, Shown};
+use crate::oracle::{BOUNDLESS, Expected, Place, Shown, sum_and_rows};
 use crate::pipelines::{Function, Kind, Time};
 use crate::reading::{Publication, Seen};
 use crate::scenario::{CHANGELOG, DEAD, GROUP, LATE, REPARTITION, SINK, SOURCE, Scenario};
@@ -153,6 +153,12 @@ fn publication(kind: &Kind, json: &Value) -> Option<((Shown, String), i64, Publi
         Function::Pages => format!("{}={}", text("page"), json["views"]),
         Function::Sum => format!("sum={}", json["sum"]),
         Function::Transcript => text("text"),
+        Function::Marked => {
+            // Each row by one version.
+            let by = |name: &str| json[name].as_i64();
+            let rows = ["by0", "by1", "by2", "by3"].into_iter().filter_map(by);
+            sum_and_rows(json["sum"].as_i64()?, rows.sum())
+        }
     };
     let is_final = json["final"].as_bool();
     let publication = Publication {

@@ -21,7 +21,7 @@ const PLAIN: Kind = Kind {
 };
 
 /// All kinds.
-pub(crate) const KINDS: [Kind; 55] = [
+pub(crate) const KINDS: [Kind; 65] = [
     PLAIN,
     Kind {
         function: Function::Sum,
@@ -407,6 +407,77 @@ pub(crate) const KINDS: [Kind; 55] = [
         is_late: true,
         commit: Commit::Tight,
         small: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Country,
+        is_late: true,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Record,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Country,
+        time: Time::Sliding,
+        is_late: true,
+        early: Early::OnUpdate,
+        updates: Updates::Retracting,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Record,
+        time: Time::Session,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Country,
+        time: Time::Session,
+        is_late: true,
+        updates: Updates::Retracting,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Country,
+        bots: true,
+        early: Early::Every,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Record,
+        time: Time::Count,
+        commit: Commit::Tight,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Country,
+        time: Time::GlobalEvery,
+        updates: Updates::Discarding,
+        ..PLAIN
+    },
+    Kind {
+        function: Function::Marked,
+        key: Key::Country,
+        poison: true,
+        is_late: true,
+        idle: true,
         ..PLAIN
     },
 ];

@@ -4,7 +4,6 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use millstream::pipeline::Pipeline;
 use millstream::worker::{Identity, Progress, Rollout, Worker};
 
 use crate::baton::{Crash, End};
@@ -19,7 +18,8 @@ pub(crate) struct Life {
     pub(crate) member: String,
     /// The number of its disk.
     pub(crate) disk: usize,
-    pub(crate) pipeline: &'static Pipeline,
+    /// What it runs, and will.
+    pub(crate) rollout: Arc<Rollout>,
     pub(crate) stop: Arc<AtomicBool>,
 }
 
@@ -53,9 +53,8 @@ impl Life {
             give_up_after: None,
         };
         let progress = Arc::new(Progress::new());
-        let rollout = Rollout::fixed(self.pipeline.clone());
         let worker = Worker::new(
-            &rollout,
+            &self.rollout,
             engine(),
             self.log,
             clock,

@@ -2,7 +2,7 @@
 //! that goes wrong, and in the end the output must be the oracle's. `docs/simulation.md` says what is simulated and how to run it.
 //!
 //! `baton` lets one thread run at a time; `sim_log`, `sim_session`, `sim_commit`, `sim_store` and `clock` are the world of a worker, `broker`
-//! what is behind it; `scenario` and `pipelines` say what a seed makes of a run, `director` runs it, `life` is a worker's, `settled` says when it is over; `oracle` knows the right
+//! what is behind it; `scenario` and `pipelines` say what a seed makes of a run, `director` runs it, `deploys` is what is deployed meanwhile, `life` is a worker's, `settled` says when it is over; `oracle` knows the right
 //! answer (`spans`) and `judge` compares (`reading`); `faults` counts what has happened, `mutations` proves that the judge sees.
 
 #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
@@ -14,6 +14,7 @@
 mod baton;
 mod broker;
 mod clock;
+mod deploys;
 mod director;
 mod faults;
 mod judge;
@@ -68,7 +69,7 @@ fn whatever_happens_the_output_is_the_oracles() {
     let count = number("MILLSTREAM_SIM_SEEDS").unwrap_or(SEEDS);
     let (next, steps) = (AtomicU64::new(from), AtomicU64::new(0));
     let all: Mutex<(Tally, Vec<String>)> = Mutex::default();
-    memory::listen();
+    memory::listen(is_traced());
     let began = Instant::now();
     std::thread::scope(|scope| {
         for _ in 0..LANES {

@@ -1,4 +1,4 @@
-//! Whether guests have run short of memory: the worker tells nobody but its log.
+//! What workers log: whether guests have run short of memory, which nobody else is told; and all of it in a trace.
 
 use std::sync::Once;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,13 +21,18 @@ impl<S: Subscriber> Layer<S> for Counter {
     }
 }
 
-/// Listens from now on.
-pub(crate) fn listen() {
+/// Listens from now on; in a trace everything is shown.
+pub(crate) fn listen(is_traced: bool) {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         let only = Targets::new().with_target(WHERE, Level::DEBUG);
         tracing_subscriber::registry()
             .with(Counter.with_filter(only))
+            .with(is_traced.then(|| {
+                let layer = tracing_subscriber::fmt::layer().without_time();
+                let ours = Targets::new().with_target("millstream", Level::INFO);
+                layer.with_writer(std::io::stderr).with_filter(ours)
+            }))
             .init();
     });
 }

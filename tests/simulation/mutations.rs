@@ -49,11 +49,19 @@ pub(crate) enum Mutation {
     StaleAfterSeek,
     /// The store says that it has changes which it does not have.
     StoreWithoutChanges,
+    /// What is staged when a worker goes over to another version is not committed.
+    SwapWithoutCommit,
+    /// A version that is put back gets a number that is not above that of the one which is taken back.
+    NumberNotRaised,
+    /// A version that is bad is not on trial.
+    BadUntried,
+    /// Nothing comes of what workers report.
+    NobodyHeeds,
 }
 
 /// All of them, each with the first seed that catches it: found by running
 /// `cargo test -p millstream --test simulation hunt -- --ignored --nocapture`.
-pub(crate) const MUTATIONS: [(Mutation, u64); 18] = [
+pub(crate) const MUTATIONS: [(Mutation, u64); 22] = [
     (Mutation::OffsetsOutside, 7),
     (Mutation::DeadLettersOutside, 26),
     (Mutation::PartialsOutside, 41),
@@ -72,6 +80,10 @@ pub(crate) const MUTATIONS: [(Mutation, u64); 18] = [
     (Mutation::NoSeek, 26),
     (Mutation::StaleAfterSeek, 199),
     (Mutation::StoreWithoutChanges, 1),
+    (Mutation::SwapWithoutCommit, 0),
+    (Mutation::NumberNotRaised, 0),
+    (Mutation::BadUntried, 0),
+    (Mutation::NobodyHeeds, 0),
 ];
 
 /// What is committed, after a mutation of it.
@@ -190,7 +202,7 @@ fn only(outbox: &Outbox, wanted: impl Fn(&OutboxRecord<'_>) -> bool, forget: boo
 
 /// The names of headers are fixed texts.
 fn known(name: &str) -> &'static str {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 12] = [
         "millstream.pipeline",
         "millstream.topic",
         "millstream.partition",
@@ -202,6 +214,7 @@ fn known(name: &str) -> &'static str {
         "millstream.window_start",
         "millstream.window_end",
         "millstream.late_by_ms",
+        "millstream.generation",
     ];
     NAMES
         .into_iter()

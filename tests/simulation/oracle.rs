@@ -322,6 +322,11 @@ fn join<'a>(open: &mut Vec<Session<'a>>, row: Row<'a>) {
     open.push(joined);
 }
 
+/// A sum and the number of its rows as one number, to which another can be added.
+pub(crate) fn sum_and_rows(sum: i64, rows: i64) -> String {
+    format!("sum={}", (sum << 16) + rows)
+}
+
 /// The results of a window and key, as texts.
 fn results(function: Function, rows: &[Row<'_>]) -> Vec<String> {
     let clicks = || {
@@ -346,6 +351,10 @@ fn results(function: Function, rows: &[Row<'_>]) -> Vec<String> {
         Function::Sum => {
             let sum: i64 = rows.iter().map(|row| row.event.n).sum();
             vec![format!("sum={sum}")]
+        }
+        Function::Marked => {
+            let sum: i64 = rows.iter().map(|row| row.event.n).sum();
+            vec![sum_and_rows(sum, i64::try_from(rows.len()).unwrap())]
         }
         Function::Transcript => {
             // Partition by partition, each in its order.

@@ -37,6 +37,8 @@ pub(crate) enum Function {
     Transcript,
     /// As [`Function::Visitors`], from all rows.
     VisitorsByRows,
+    /// As [`Function::Sum`], with how many rows each version of it has seen.
+    Marked,
 }
 
 /// Which windows there are. `docs/time.md` has the rules.
@@ -157,10 +159,47 @@ pub(crate) fn engine() -> &'static PluginEngine {
     ENGINE.get_or_init(support::engine)
 }
 
-/// The pipeline of a kind, by its number.
-pub(crate) fn prepared(number: usize) -> &'static Pipeline {
-    static ALL: [OnceLock<Pipeline>; KINDS.len()] = [const { OnceLock::new() }; KINDS.len()];
-    ALL[number].get_or_init(|| support::pipeline(&KINDS[number].file(), engine()))
+/// A pipeline of a kind with one of the components that can be in its window step.
+pub(crate) struct Build {
+    pub(crate) pipeline: Pipeline,
+    /// It traps at some rows.
+    pub(crate) is_bad: bool,
+}
+
+/// The builds of a kind, by its number; the first is as the file has it.
+pub(crate) fn builds(number: usize) -> &'static [Build] {
+    static ALL: [OnceLock<Vec<Build>>; KINDS.len()] = [const { OnceLock::new() }; KINDS.len()];
+    ALL[number].get_or_init(|| {
+        let kind = &KINDS[number];
+        let pipeline = support::pipeline(&kind.file(), engine());
+        let marks: &[(u8, u8)] = match kind.function {
+            Function::Marked => &[(b'1', b'.'), (b'2', b'.'), (b'3', b't')],
+            // It is deployed as it is: what a worker does then is the same.
+            _ => &[],
+        };
+        let mut builds = vec![Build {
+            pipeline,
+            is_bad: false,
+        }];
+        for (version, fault) in marks {
+            let pipeline = marked(&builds[0].pipeline, *version, *fault);
+            let is_bad = *fault == b't';
+            builds.push(Build { pipeline, is_bad });
+        }
+        builds
+    })
+}
+
+/// The pipeline with other marks in its component: see `tests/components/marked`.
+fn marked(pipeline: &Pipeline, version: u8, fault: u8) -> Pipeline {
+    let number = pipeline.functions().len() - 1;
+    let file = &pipeline.functions()[number].config().component;
+    let mut bytes = std::fs::read(file).unwrap();
+    let mark = b"millstream-m:";
+    let at = bytes.windows(mark.len()).position(|window| window == mark);
+    let at = at.unwrap() + mark.len();
+    (bytes[at], bytes[at + 2]) = (version, fault);
+    pipeline.with_component(number, &bytes, engine()).unwrap()
 }
 
 impl Kind {
@@ -214,6 +253,7 @@ impl Kind {
             Function::Pages => "aggregate = \"{plugins}/top-pages.wasm\"\nconfig = { k = 1000000 }",
             Function::Sum => "aggregate = \"{plugins}/fixtures/frozen-aggregate.wasm\"",
             Function::Transcript => "window_apply = \"{plugins}/fixtures/transcript.wasm\"",
+            Function::Marked => "aggregate = \"{plugins}/fixtures/marked.wasm\"",
             Function::VisitorsByRows => "window_apply = \"{plugins}/unique-visitors-window.wasm\"",
         };
         let key = match self.key {

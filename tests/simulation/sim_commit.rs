@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use millstream::log::{
     CommitError, GroupOffset, Log, Offset, Outbox, Session, TopicPartition, Written,
 };
-use millstream::state::{StateKey, Write};
+use millstream::state::{Mark, StateKey, Write};
 
 use crate::baton::{State, crash};
 use crate::faults::{Call, Fault, When};
@@ -56,6 +56,10 @@ impl SimSession {
         offsets: &[GroupOffset],
     ) -> Result<Written, CommitError> {
         self.world.may_crash(self.me, Call::Commit, When::Before);
+        let swaps = self.world.with(|state| state.swapping.remove(&self.me));
+        if swaps && self.world.mutation == Some(Mutation::SwapWithoutCommit) {
+            return Ok(Written::default());
+        }
         self.break_before(outbox);
         self.world.pass(self.me, 0);
         let unknown = || CommitError::Unknown("the answer was lost".to_owned());
@@ -133,6 +137,7 @@ impl SimSession {
                 let entered = self.world.with(|state| {
                     let now = state.now;
                     count_layout(outbox, state);
+                    count_versions(offsets, state);
                     state.broker.committed(self.me, outbox, offsets, now)
                 });
                 if let Err(why) = entered
@@ -211,6 +216,24 @@ impl SimSession {
             _ => {}
         }
         Err(CommitError::Aborted("by the dice".to_owned()))
+    }
+}
+
+/// Counts what was committed by one version after another, and by two together.
+fn count_versions(offsets: &[GroupOffset], state: &mut State) {
+    let mut now = BTreeSet::new();
+    for offset in offsets {
+        let Ok(mark) = Mark::parse(&offset.metadata) else {
+            continue;
+        };
+        now.insert(mark.generation);
+        let before = state.broker.generation(&offset.at, mark.generation);
+        if before.is_some_and(|before| before != mark.generation) {
+            state.tally.count(Fault::WentOver);
+        }
+    }
+    if now.len() > 1 {
+        state.tally.count(Fault::TwoAtOnce);
     }
 }
 

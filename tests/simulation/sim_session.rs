@@ -10,6 +10,7 @@ use millstream::log::{
     CommitError, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, Polled, Session,
     TopicPartition, Written,
 };
+use millstream::state::Mark;
 use rand::RngExt;
 
 use crate::baton::{Id, World};
@@ -63,6 +64,17 @@ impl SimSession {
         let result = work(self);
         self.world.may_crash(self.me, call, When::After);
         result
+    }
+
+    /// Takes note of what was committed by a version of which this worker has not heard.
+    fn note_unheard(&self, committed: &[GroupOffset]) {
+        let marks = committed.iter().flat_map(|it| Mark::parse(&it.metadata));
+        let newest = marks.map(|mark| mark.generation).max();
+        self.world.with(|state| {
+            if newest > state.heard.get(&self.me).copied() {
+                state.tally.count(Fault::Unheard);
+            }
+        });
     }
 
     /// Takes note of what the group tells.
@@ -169,6 +181,7 @@ impl Session for SimSession {
                 session.world.with(|state| state.broker.check_decided(of))?;
             }
             let committed = session.inner().committed(of)?;
+            session.note_unheard(&committed);
             Ok(match ignores {
                 true => session
                     .world

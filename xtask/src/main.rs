@@ -11,6 +11,7 @@ mod plugins;
 mod readme;
 mod shell;
 mod simulate;
+mod soak;
 mod test;
 mod tools;
 mod torture;
@@ -46,6 +47,8 @@ enum Command {
     Simulate(simulate::Args),
     /// Kill, stop and cut off hosts and broker for minutes, and see whether every result comes once
     Torture(torture::Args),
+    /// Deploy something every few seconds for minutes, and see whether the service grows
+    Soak(soak::Args),
     /// See Millstream work, on generated clicks
     Demo(demo::Args),
     /// Lint the Dockerfile and the Kubernetes manifests of the examples
@@ -76,6 +79,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Test(args) => test::run(&args, &workspace, &shell),
         Command::Simulate(args) => simulate::run(&args, &workspace, &shell),
         Command::Torture(args) => torture::run(&args, &workspace, &shell),
+        Command::Soak(args) => soak::run(&args, &workspace, &shell),
         Command::Demo(args) => demo::run(&args, &workspace, &shell),
         Command::LintExamples => lint_examples::run(&workspace, &shell),
         Command::FuzzApi(args) => fuzz_api::run(&args, &workspace, &shell),

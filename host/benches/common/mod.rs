@@ -91,13 +91,29 @@ pub(crate) fn run(
     folder: &Path,
     watch: impl FnOnce(&Team),
 ) {
+    follow(
+        &Rollout::fixed(pipeline.clone()),
+        engine,
+        log,
+        folder,
+        watch,
+    );
+}
+
+/// The same with what a rollout says.
+pub(crate) fn follow(
+    rollout: &Rollout,
+    engine: &PluginEngine,
+    log: &EmbeddedLog,
+    folder: &Path,
+    watch: impl FnOnce(&Team),
+) {
     let stop = Arc::new(AtomicBool::new(false));
     let team = Team::new(1, Arc::clone(&stop));
     let folder = InstanceFolder::claim(folder, "bench").unwrap();
     let clock = SystemClock::new();
-    let rollout = Rollout::fixed(pipeline.clone());
     std::thread::scope(|scope| {
-        let running = scope.spawn(|| team.run(&rollout, engine, log, &clock, &folder, None));
+        let running = scope.spawn(|| team.run(rollout, engine, log, &clock, &folder, None));
         watch(&team);
         stop.store(true, Ordering::Relaxed);
         running.join().unwrap().unwrap();

@@ -258,7 +258,7 @@ mod tests {
             "it is behind"
         );
         comparing.add(Side::Shadow, &result(20, "k", 0, 1), seconds(60));
-        assert_eq!(counts(&mut comparing, seconds(61)), (1, 0, 1));
+        assert_eq!(counts(&mut comparing, seconds(61)), (1, 1, 1));
     }
 
     #[test]

@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(10);
 
 impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
-    /// Goes over to the newest target, unless it is at work. Where not all can be committed just now, that is left for the next turn.
+    /// Goes over to the newest target, unless it is at work. Where only half of something has come, that is left for the next turn.
     pub(super) fn follow(&mut self) -> Result<(), LaneEnd> {
         let number = self.around.rollout.changes();
         if number == self.mills.number {
@@ -34,9 +34,12 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             self.condemned = None;
             return Ok(());
         }
-        if !self.commit()? || self.has_work() {
+        if self.holds_pieces() {
             return Ok(());
         }
+        // If it fails everything is thrown away, which is as good a moment. The version to leave may never commit again: it has failed its
+        // trial.
+        self.commit()?;
         let begun = self.around.clock.monotonic();
         match Mills::start(self.around, &self.topology) {
             Ok(mills) => self.mills = mills,
@@ -72,15 +75,15 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             return false;
         };
         let waited = self.around.clock.monotonic().saturating_sub(since);
-        if number == self.around.rollout.changes() && waited < PATIENCE {
-            self.around.clock.pause(LOOK);
-            return true;
-        }
-        self.condemned = None;
-        if waited >= PATIENCE {
+        if number == self.around.rollout.changes() {
+            if waited < PATIENCE {
+                self.around.clock.pause(LOOK);
+                return true;
+            }
             tracing::warn!("no other version came; going on with the one that failed its trial");
             self.mills.end_trials();
         }
+        self.condemned = None;
         false
     }
 

@@ -97,7 +97,12 @@ fn every_key_is_in_the_reference() {
             let as_table = header.is_empty()
                 && (REFERENCE.contains(&format!("\n[{key}]\n"))
                     || REFERENCE.contains(&format!("\n[[{key}]]\n")));
-            assert!(shown || as_table, "`{key}` is missing in `{header}`");
+            let within = header.trim_matches(['[', ']']);
+            let as_inner = REFERENCE.contains(&format!("\n[{within}.{key}]\n"));
+            assert!(
+                shown || as_table || as_inner,
+                "`{key}` is missing in `{header}`"
+            );
         }
     }
 }
