@@ -156,7 +156,7 @@ pub(crate) struct Kind {
 /// The engine of all runs.
 pub(crate) fn engine() -> &'static PluginEngine {
     static ENGINE: OnceLock<PluginEngine> = OnceLock::new();
-    ENGINE.get_or_init(|| support::engine())
+    ENGINE.get_or_init(support::engine)
 }
 
 /// A pipeline of a kind with one of the components that can be in its window step.
