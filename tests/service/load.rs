@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use millstream::log::Log;
 use millstream::log::kafka::KafkaLog;
+use millstream::log::{Log, Writer};
 use millstream::time::Timestamp;
 
 use crate::rig::{Home, Service};
-use crate::support::{ToWrite, components, ends, read_all, write};
+use crate::support::{ToWrite, append, components, ends, read_all};
 
 /// Partitions of the source.
 pub(crate) const PARTITIONS: i32 = 4;
@@ -25,7 +25,12 @@ pub(crate) struct Load {
 }
 
 impl Load {
+    /// Writes so many more rows to each partition.
     pub(crate) fn write<L: Log>(&mut self, log: &L, topic: &str, rows: i64) {
+        self.append(&mut log.writer().unwrap(), topic, rows);
+    }
+
+    fn append<W: Writer>(&mut self, writer: &mut W, topic: &str, rows: i64) {
         let mut records: Vec<ToWrite> = Vec::new();
         for row in self.rows..self.rows + rows {
             for partition in 0..PARTITIONS {
@@ -38,10 +43,10 @@ impl Load {
             }
         }
         self.rows += rows;
-        write(log, topic, records);
+        append(writer, topic, records);
     }
 
-    /// Writes while something is done.
+    /// Writes about two thousand rows a second while something is done.
     pub(crate) fn while_doing<T>(
         &mut self,
         log: &KafkaLog,
@@ -58,9 +63,10 @@ impl Load {
                 done.store(true, Ordering::Relaxed);
                 came
             });
+            let mut writer = log.writer().unwrap();
             while !done.load(Ordering::Relaxed) {
-                self.write(log, topic, 20);
-                std::thread::park_timeout(std::time::Duration::from_millis(20));
+                self.append(&mut writer, topic, 20);
+                std::thread::park_timeout(std::time::Duration::from_millis(40));
             }
             doing.join().unwrap().unwrap()
         })

@@ -41,6 +41,9 @@ impl Held {
     }
 }
 
+/// Of what there are so many.
+type Count = fn(&Held) -> usize;
+
 /// The middle one of some.
 fn median(of: &[Held], figure: impl Fn(&Held) -> f64) -> f64 {
     let mut all: Vec<f64> = of.iter().map(figure).collect();
@@ -77,7 +80,7 @@ pub(crate) fn judge_held(rounds: &[Held]) -> Vec<String> {
         ));
     }
     let (first, last) = quarters(rounds);
-    let counts: [(&str, fn(&Held) -> usize); 2] = [
+    let counts: [(&str, Count); 2] = [
         ("threads", |held| held.threads),
         ("files", |held| held.files),
     ];
@@ -117,42 +120,37 @@ pub(crate) fn table(start: &Held, rounds: &[Held]) -> String {
     let (grown, hours) = growth(rounds);
     let _ = write!(
         text,
-        "  memory has grown by {grown:.1} MiB in {:.1} minutes, {:.1} MiB an hour",
-        hours * 60.0,
-        grown / hours
+        "  memory has grown by {grown:.1} MiB in {:.1} minutes",
+        hours * 60.0
     );
+    // A shorter time says nothing of an hour.
+    if hours > 0.1 {
+        let _ = write!(text, ", {:.1} MiB an hour", grown / hours);
+    }
     text
 }
 
 #[test]
 fn what_grows_is_seen_and_what_swings_is_not() {
-    let held = |minute: u64, memory, threads, files| Held {
-        at: Duration::from_secs(60 * minute),
-        memory,
-        threads,
-        files,
+    let rounds = |of: fn(u32) -> (f64, u32, u32)| -> Vec<Held> {
+        let held = |minute| {
+            let (memory, threads, files) = of(minute);
+            let [threads, files] = [threads, files].map(|it| usize::try_from(it).unwrap());
+            Held {
+                at: Duration::from_secs(60 * u64::from(minute)),
+                memory,
+                threads,
+                files,
+            }
+        };
+        (0..31).map(held).collect()
     };
-    let rounds = |of: fn(u64) -> (f64, usize, usize)| -> Vec<Held> {
-        let minutes = 0..31;
-        minutes
-            .map(|minute| {
-                let (memory, threads, files) = of(minute);
-                held(minute, memory, threads, files)
-            })
-            .collect()
-    };
-    let steady = rounds(|minute| {
-        (
-            100.0 + 30.0 * (minute % 2) as f64,
-            20,
-            50 + (minute % 3) as usize,
-        )
-    });
+    let steady = rounds(|minute| (100.0 + 30.0 * f64::from(minute % 2), 20, 50 + minute % 3));
     assert_eq!(judge_held(&steady), Vec::<String>::new());
-    let told = judge_held(&rounds(|minute| (100.0 + 4.0 * minute as f64, 20, 50)));
+    let told = judge_held(&rounds(|minute| (100.0 + 4.0 * f64::from(minute), 20, 50)));
     assert!(told.len() == 1 && told[0].contains("memory"), "{told:?}");
-    let told = judge_held(&rounds(|minute| (100.0, 20 + minute as usize, 50)));
+    let told = judge_held(&rounds(|minute| (100.0, 20 + minute, 50)));
     assert_eq!(told.len(), 1, "{told:?}");
-    let told = judge_held(&rounds(|minute| (100.0, 20, 50 + minute as usize)));
+    let told = judge_held(&rounds(|minute| (100.0, 20, 50 + minute)));
     assert_eq!(told.len(), 1, "{told:?}");
 }

@@ -6,7 +6,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a harness that can't go on fails")]
 #![allow(clippy::print_stdout, reason = "the table is for people to read")]
-#![allow(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod held;
 #[path = "../service/load.rs"]
@@ -88,6 +87,7 @@ fn nothing_leaks_and_every_window_is_right_however_often_something_is_deployed()
     std::fs::write(&path, file(&name, &address)).unwrap();
     service.told(DEPLOY, &["pipelines", "create", path.to_str().unwrap()]);
     let mut load = Load::default();
+    load.write(&log, &topic, 300);
     load.while_doing(&log, &topic, || {
         service.pipeline_until(&name, |view| view["progress"]["results"] != 0);
     });

@@ -117,8 +117,16 @@ pub(crate) type ToWrite = (i32, Option<Vec<u8>>, Option<Vec<u8>>, Timestamp);
 
 /// Writes records, many at a time.
 pub(crate) fn write<L: Log>(log: &L, topic: &str, records: impl IntoIterator<Item = ToWrite>) {
+    append(&mut log.writer().unwrap(), topic, records);
+}
+
+/// The same with a writer that is there already.
+pub(crate) fn append<W: Writer>(
+    writer: &mut W,
+    topic: &str,
+    records: impl IntoIterator<Item = ToWrite>,
+) {
     let topic: Arc<str> = topic.into();
-    let mut writer = log.writer().unwrap();
     let mut outbox = Outbox::new();
     for (partition, key, value, timestamp) in records {
         outbox.push(

@@ -1,5 +1,7 @@
 //! What the benchmarks share: a pipeline with one step on a topic with one partition of a log in memory, and how to run it.
 
+#![allow(dead_code, reason = "each benchmark uses its part")]
+
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
