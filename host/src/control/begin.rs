@@ -4,8 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::control::Control;
 use super::follower::Follower;
+use super::handle::Control;
 use super::history::History;
 use super::message::Message;
 use super::topic::{Said, Topic, said};

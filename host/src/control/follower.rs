@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::begin::{FollowError, Followed, read};
-use super::control::{Asked, Control, DeployError, Request, What, number_of};
+use super::handle::{Asked, Control, DeployError, Request, What, number_of};
 use super::history::{Entry, History, InPlace, State, Wanted};
 use super::message::{Message, Strategy, TrialSpec};
 use super::prepared::Prepared;

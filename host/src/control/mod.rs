@@ -17,9 +17,9 @@
 
 mod begin;
 mod compare;
-mod control;
 mod fit;
 mod follower;
+mod handle;
 mod history;
 mod message;
 mod prepared;
@@ -28,6 +28,6 @@ mod topic;
 
 pub use begin::{FollowError, Followed, catch_up};
 pub use compare::{Comparison, Difference};
-pub use control::{Asked, Control, DeployError, DeployView, Outcome};
 pub use follower::Follower;
+pub use handle::{Asked, Control, DeployError, DeployView, Outcome};
 pub use message::{PluginRef, Strategy, TrialSpec};

@@ -17,6 +17,7 @@ use super::folder::{Change, LOOK, Stamp, Watch};
 use super::supervisor::Service;
 use crate::control::{Strategy, TrialSpec};
 use crate::plugin::digest_of;
+use crate::time::Clock as _;
 
 /// How often it is looked whether the service ends.
 const SHORT: Duration = Duration::from_millis(50);
@@ -45,7 +46,7 @@ impl Service {
             }
             let mut waited = Duration::ZERO;
             while waited < LOOK && !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(SHORT);
+                self.clock.pause(SHORT);
                 waited += SHORT;
             }
         }

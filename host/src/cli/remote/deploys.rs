@@ -13,6 +13,7 @@ use crate::cli::out::{self, Format};
 use crate::control::{DeployView, Outcome};
 use crate::plugin::Reference;
 use crate::server::{DeployList, Kind, Manner, NewDeploy};
+use crate::time::{Clock as _, SystemClock};
 
 /// How often a file is looked at that is watched.
 const LOOK: Duration = Duration::from_millis(200);
@@ -134,7 +135,7 @@ pub(in crate::cli) fn deploy(args: &Args) -> Result<(), Failure> {
     loop {
         let now = changed(&args.component)?;
         if seen == Some(now) {
-            std::thread::sleep(LOOK);
+            SystemClock::new().pause(LOOK);
             continue;
         }
         seen = Some(now);
@@ -262,7 +263,7 @@ fn follow(
         if view.outcome.is_over() || is_enough(&view) {
             return verdict(&view);
         }
-        std::thread::sleep(ASK);
+        SystemClock::new().pause(ASK);
     }
 }
 
