@@ -20,6 +20,8 @@ mod compare;
 mod control;
 mod fit;
 mod follower;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod history;
 mod message;
 mod prepared;
