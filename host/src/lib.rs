@@ -9,6 +9,9 @@ pub mod control;
 pub mod decode;
 pub mod fail_point;
 pub mod format;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod generate;
 pub mod log;
 mod outside;

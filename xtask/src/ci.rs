@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::fuzz;
 use crate::fuzz_api;
 use crate::lint_examples;
 use crate::phases::Phases;
@@ -59,6 +60,9 @@ fn run_steps(workspace: &Workspace, shell: &Shell, phases: &mut Phases) -> Resul
         // A gate that went on without a Kafka broker would prove too little: see test.rs.
         command.env("CI", "true");
         shell.run(command.args(words).current_dir(&workspace.root))
+    })?;
+    phases.run("bent input", || {
+        fuzz::run(&fuzz::Args::default(), workspace, shell)
     })?;
     phases.run("requests of the API's description", || {
         fuzz_api::run(&fuzz_api::Args::default(), workspace, shell)

@@ -148,7 +148,7 @@ fn examine(workspace: &Workspace) -> Vec<Finding> {
             },
         ),
         finding("cc", "compiles librdkafka, OpenSSL and zstd", apt("gcc"), tool("cc", "--version")),
-        finding("c++", "compiles librdkafka", apt("g++"), tool("c++", "--version")),
+        finding("c++", "compiles librdkafka and libFuzzer", apt("g++"), tool("c++", "--version")),
         finding("make", "builds librdkafka and OpenSSL", apt("make"), tool("make", "--version")),
         finding("perl", "configures OpenSSL", apt("perl"), tool("perl", "-v")),
         finding(

@@ -3,6 +3,7 @@
 mod ci;
 mod demo;
 mod doctor;
+mod fuzz;
 mod fuzz_api;
 mod kafka;
 mod lint_examples;
@@ -53,6 +54,8 @@ enum Command {
     Demo(demo::Args),
     /// Lint the Dockerfile and the Kubernetes manifests of the examples
     LintExamples,
+    /// Bend what comes from outside, by libFuzzer, and see whether what reads it stands
+    Fuzz(fuzz::Args),
     /// Make requests of the service's OpenAPI description, right and wrong, and see whether the answers are as it says
     FuzzApi(fuzz_api::Args),
     /// Run the gate: format, lints, docs, licences, and the tests as the README says
@@ -82,6 +85,7 @@ fn run(cli: Cli) -> Result<()> {
         Command::Soak(args) => soak::run(&args, &workspace, &shell),
         Command::Demo(args) => demo::run(&args, &workspace, &shell),
         Command::LintExamples => lint_examples::run(&workspace, &shell),
+        Command::Fuzz(args) => fuzz::run(&args, &workspace, &shell),
         Command::FuzzApi(args) => fuzz_api::run(&args, &workspace, &shell),
         Command::Ci => ci::run(&workspace, &shell),
     }

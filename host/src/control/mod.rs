@@ -19,6 +19,8 @@ mod begin;
 mod compare;
 mod fit;
 mod follower;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod handle;
 mod history;
 mod message;

@@ -9,6 +9,8 @@ mod cache;
 mod contract;
 mod engine;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub(crate) mod fuzzing;
 mod imports;
 mod incoming;
 mod inspection;

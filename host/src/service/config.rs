@@ -129,7 +129,15 @@ pub fn load(file: &Path) -> Result<ServiceConfig, ServiceConfigError> {
         file: file.to_owned(),
         source,
     })?;
-    let table: ServiceTable = table(&text).map_err(|error| error.in_file(file))?;
+    parse(&text, file)
+}
+
+/// Checks the text of a service's file, given where it lies.
+///
+/// # Errors
+/// If what it says is wrong.
+pub fn parse(text: &str, file: &Path) -> Result<ServiceConfig, ServiceConfigError> {
+    let table: ServiceTable = table(text).map_err(|error| error.in_file(file))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     table
         .into_config(folder)

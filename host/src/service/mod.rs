@@ -42,7 +42,7 @@ mod work;
 
 pub(crate) use config::digest_of_hex;
 pub use config::{
-    HttpConfig, Role, ServiceConfig, ServiceConfigError, TlsConfig, TokenConfig, load,
+    HttpConfig, Role, ServiceConfig, ServiceConfigError, TlsConfig, TokenConfig, load, parse,
 };
 pub use dead_letters::DeadLetter;
 pub use deploys::{Component, DeployAsked};

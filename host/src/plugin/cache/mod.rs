@@ -25,6 +25,12 @@ const MOST_BYTES: u64 = 512 << 20;
 /// How large the code of one component may be.
 const MOST_OF_ONE: u64 = 256 << 20;
 
+/// Whether a file holds code of `key`: for `crate::fuzzing`.
+#[cfg(feature = "fuzzing")]
+pub(super) fn is_usable(key: &Key, file: &[u8]) -> bool {
+    header::decode(key, file).is_ok()
+}
+
 /// A folder of compiled code.
 #[derive(Debug)]
 pub struct CodeCache {
