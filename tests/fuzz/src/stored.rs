@@ -85,7 +85,10 @@ pub(crate) fn marks(bytes: &[u8]) -> bool {
     let Ok(read) = Committed::parse(text) else {
         return false;
     };
-    assert_eq!(Committed::parse(&read.to_json()), Ok(read));
+    // Texts that are too long for a mark are shortened when it is written.
+    let written = read.to_json();
+    let again = Committed::parse(&written).expect("what was read can be written");
+    assert_eq!(again.to_json(), written);
     true
 }
 
