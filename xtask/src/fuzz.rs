@@ -52,9 +52,11 @@ pub(crate) fn run(args: &Args, workspace: &Workspace, shell: &Shell) -> Result<(
         let names = all.join(", ");
         ensure!(all.contains(wanted), "there is no target {wanted}: {names}");
     }
-    // The same selection as for the tests: another would resolve other features and build the dependencies twice.
     let mut cargo = workspace.cargo();
     cargo.args(["build", "--workspace", "--bin", "fuzz"]);
+    // With any test, what tests depend on has its say in the features of the dependencies, as when the tests are built: otherwise these
+    // would be built twice. This one does not link the host, which lacks libFuzzer there.
+    cargo.args(["--test", "rows_and_outputs"]);
     cargo.env("RUSTC_WORKSPACE_WRAPPER", ours.join("instrument.sh"));
     // The host is large, and a program that is built in half the time has the more to look.
     cargo.env("CARGO_PROFILE_DEV_OPT_LEVEL", "0");
