@@ -6,7 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that can't go on stops")]
 #![allow(clippy::print_stdout, reason = "the table is what it is for")]
 
-#[allow(dead_code, reason = "other benchmarks use more of it")]
 mod common;
 
 use std::collections::{BTreeMap, BTreeSet};

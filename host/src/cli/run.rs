@@ -175,6 +175,7 @@ fn follow<'a, L: Log>(
             Err(FollowError::Log(error)) => return Err(WorkerError::from(error).into()),
             Err(error @ FollowError::Prepare(_)) => return Err(Failure::Plugin(error.to_string())),
         };
+        tracing::warn!(error = %last, again_in = ?AGAIN, "trying again");
         let waited = clock.monotonic();
         if give_up_after.is_some_and(|most| waited >= most) {
             return Err(WorkerError::GaveUp {
@@ -183,7 +184,6 @@ fn follow<'a, L: Log>(
             }
             .into());
         }
-        tracing::warn!(error = %last, again_in = ?AGAIN, "trying again");
         clock.pause(AGAIN);
     }
     Ok(None)

@@ -75,7 +75,7 @@ fn every_key_is_in_the_reference() {
         ("[source]", keys_of::<SourceTable>()),
         ("[source]", keys_of::<EventTimeTable>()),
         ("[[step]]", keys_of::<StepTable>()),
-        ("[[step]]", keys_of::<LimitsTable>()),
+        ("[step.limits]", keys_of::<LimitsTable>()),
         ("[[step]]", keys_of::<WindowTable>()),
         ("[[step]]", keys_of::<TriggerTable>()),
         ("[sink]", keys_of::<SinkTable>()),
