@@ -97,6 +97,6 @@ impl Collector for FunctionMetrics {
 
 /// The buckets with their bounds, the last without one. They are added up where they are written.
 fn buckets(histogram: &Histogram) -> Vec<(f64, u64)> {
-    let bounds = BUCKETS.into_iter().chain([f64::MAX]);
+    let bounds = BUCKETS.into_iter().chain([f64::INFINITY]);
     bounds.zip(histogram.counts).collect()
 }
