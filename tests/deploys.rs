@@ -19,7 +19,7 @@ use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
 use millstream::state::InstanceFolder;
 use millstream::time::{SystemClock, Timestamp};
-use millstream::worker::{Team, TrialLimits};
+use millstream::worker::{Team, TrialLimits, WorkerError};
 use support::{ToWrite, create, ends, is_read, kafka, pipeline, read_all, unique, write};
 
 /// Event time between two rows of a partition, in milliseconds.
@@ -47,10 +47,10 @@ struct Job<'a, L> {
 
 impl<'a, L: Log> Job<'a, L> {
     fn new(log: &'a L) -> Self {
-        Self::with_step(log, "marked", "")
+        Self::with_step(log, "{plugins}/fixtures/marked.wasm", "")
     }
 
-    /// `more` are keys of the step.
+    /// `component` is the path of the first version, `more` are keys of the step.
     fn with_step(log: &'a L, component: &str, more: &str) -> Self {
         let [numbers, sums, dead, late] = ["numbers", "sums", "dead", "late"].map(unique);
         create(log, &numbers, PARTITIONS, &[]);
@@ -71,7 +71,7 @@ impl<'a, L: Log> Job<'a, L> {
 
             [[step]]
             name = "sum"
-            aggregate = "{{plugins}}/fixtures/{component}.wasm"
+            aggregate = "{component}"
             window = {{ tumbling = "1s" }}
             {more}
             "#,
@@ -110,6 +110,11 @@ impl<'a, L: Log> Job<'a, L> {
 
     /// Runs the job while `test` does its part.
     fn run(&mut self, test: impl FnOnce(&mut Self, &Running<'_>)) {
+        self.run_to(test).unwrap();
+    }
+
+    /// The same; what the workers ended with.
+    fn run_to(&mut self, test: impl FnOnce(&mut Self, &Running<'_>)) -> Result<(), WorkerError> {
         let stop = Arc::new(AtomicBool::new(false));
         let folder =
             InstanceFolder::claim(self.state.path(), &self.pipeline.config().name).unwrap();
@@ -123,22 +128,22 @@ impl<'a, L: Log> Job<'a, L> {
         std::thread::scope(|scope| {
             let (done, until_done) = mpsc::channel::<()>();
             scope.spawn(move || follower.run(&until_done));
-            let running = scope.spawn(|| {
+            let working = scope.spawn(|| {
                 let clock = SystemClock::new();
                 team.run(&rollout, &engine, &log, &clock, &folder, Some(PATIENCE))
             });
             let guard = StopsAnyway(&stop);
-            test(
-                self,
-                &Running {
-                    team: &team,
-                    control: &control,
-                },
-            );
+            let running = Running {
+                team: &team,
+                control: &control,
+                stop: &stop,
+            };
+            test(self, &running);
             drop(guard);
-            running.join().unwrap().unwrap();
+            let ended = working.join().unwrap();
             drop(done);
-        });
+            ended
+        })
     }
 
     /// The component with other marks.
@@ -224,6 +229,14 @@ impl<'a, L: Log> Job<'a, L> {
 struct Running<'a> {
     team: &'a Team,
     control: &'a Control,
+    stop: &'a AtomicBool,
+}
+
+impl Running<'_> {
+    /// Whether a worker has failed, which stops them all.
+    fn is_over(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
+    }
 }
 
 /// A test that fails must not leave the workers running.
@@ -540,29 +553,33 @@ fn what_a_shadow_does_differently_is_shown_and_touches_nothing() {
     assert_eq!(read_all(&log, &job.dead).len(), 0);
 }
 
+/// A deploy of a component that may fail as often as it likes, and is not watched for long.
+fn unwatched(component: Vec<u8>) -> Asked {
+    Asked {
+        step: "sum".to_owned(),
+        component,
+        strategy: Strategy::Immediate,
+        trial: TrialSpec {
+            seconds: 0,
+            limits: TrialLimits {
+                failures: u32::MAX,
+                ..TrialLimits::default()
+            },
+        },
+        by: "test".to_owned(),
+    }
+}
+
 /// A version that has passed its trial and then fails at too many rows is replaced by the one before, where the step says so.
 #[test]
 fn a_step_that_fails_too_often_goes_back_where_it_may() {
     let log = EmbeddedLog::in_memory();
     let more = "on_exhausted = \"previous\"\nlimits = { failures_per_minute = 2 }";
-    let mut job = Job::with_step(&log, "marked", more);
+    let mut job = Job::with_step(&log, "{plugins}/fixtures/marked.wasm", more);
     job.run(|job, running| {
         job.write(150);
         job.settle(running);
-        let asked = Asked {
-            step: "sum".to_owned(),
-            component: job.marked(b'1', b't'),
-            strategy: Strategy::Immediate,
-            // It may fail as often as it likes, and is not watched for long.
-            trial: TrialSpec {
-                seconds: 0,
-                limits: TrialLimits {
-                    failures: u32::MAX,
-                    ..TrialLimits::default()
-                },
-            },
-            by: "test".to_owned(),
-        };
+        let asked = unwatched(job.marked(b'1', b't'));
         let deployed = running.control.deploy(asked, &job.engine).unwrap();
         until(|| {
             job.write(10);
@@ -589,7 +606,7 @@ fn a_step_that_fails_too_often_goes_back_where_it_may() {
 /// A component whose partials have their bytes in another order, and which reads those of the one before: what it were handed without
 /// `migrate` would be another number.
 fn state_is_carried_over<L: Log>(log: &L) {
-    let mut job = Job::with_step(log, "frozen-aggregate", "");
+    let mut job = Job::with_step(log, "{plugins}/fixtures/frozen-aggregate.wasm", "");
     job.run(|job, running| {
         job.write(150);
         job.settle(running);
@@ -665,4 +682,27 @@ fn state_is_carried_over_to_another_version_on_kafka() {
     if let Some(log) = kafka() {
         state_is_carried_over(&log);
     }
+}
+
+/// Where there is no way back, since the component that ran before is gone, the step ends the pipeline as any other does.
+#[test]
+fn a_step_that_can_not_go_back_ends_the_pipeline() {
+    let log = EmbeddedLog::in_memory();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("marked.wasm");
+    std::fs::copy(support::components().join("fixtures/marked.wasm"), &file).unwrap();
+    let more = "on_exhausted = \"previous\"\nlimits = { failures_per_minute = 1 }";
+    let mut job = Job::with_step(&log, file.to_str().unwrap(), more);
+    let ended = job.run_to(|job, running| {
+        let asked = unwatched(job.marked(b'1', b't'));
+        running.control.deploy(asked, &job.engine).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        until(|| {
+            job.write(10);
+            running.is_over().then_some(())
+        });
+    });
+    let why = ended.unwrap_err().to_string();
+    assert!(why.contains("more than 1 rows within a minute"), "{why}");
+    assert!(why.contains("this version has a bug"), "{why}");
 }

@@ -39,6 +39,18 @@ fn passes(name: &str, ways: &[Way]) {
     let sample = sample::load(&folder(name)).unwrap();
     let expected: Vec<_> = ways.iter().map(|way| (*way, Vec::new())).collect();
     assert_eq!(differences(name, &sample), expected);
+    carries(name);
+}
+
+/// The component carries the same sample.
+fn carries(name: &str) {
+    let (engine, plugin) = loaded(name);
+    for (file, text) in plugin.sample() {
+        let beside = std::fs::read_to_string(folder(name).join(file)).unwrap();
+        assert_eq!(*text, beside, "{file}");
+    }
+    assert!(plugin.sample().contains_key("input.ndjson"));
+    sample::prove(&engine, &plugin, defaults::LIMITS.into()).unwrap();
 }
 
 const ROWS: [Way; 1] = [Way::AtOnce];
@@ -75,6 +87,11 @@ fn unique_visitors_window_gives_what_its_sample_says() {
 }
 
 #[test]
+fn row_count_gives_what_its_sample_says() {
+    passes("row-count", &AGGREGATE);
+}
+
+#[test]
 fn top_pages_gives_what_its_sample_says() {
     passes("top-pages", &AGGREGATE);
 }
@@ -95,7 +112,7 @@ fn every_plugin_has_its_sample() {
             found += 1;
         }
     }
-    assert_eq!(found, 8, "a new plugin gets a test of its own in this file");
+    assert_eq!(found, 9, "a new plugin gets a test of its own in this file");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::rig::{ADMIN, DEPLOY, Home, VIEW, client, until};
+use crate::rig::{ADMIN, DEPLOY, Home, VIEW, client, until, wrong_sample};
 use crate::support::components;
 
 #[test]
@@ -93,6 +93,10 @@ fn whatever_goes_wrong_is_told_as_a_problem() {
     ] {
         assert!(why.contains(part), "{part}: {why}");
     }
+    let why = service
+        .push_bytes(&wrong_sample())
+        .problem(422, "plugin-refused");
+    assert!(why.contains("+ row 1: {\"unique_visitors\":4}"), "{why}");
     service
         .push_bytes(&vec![0; 2 << 20])
         .problem(413, "plugin-too-large");

@@ -136,6 +136,12 @@ fn a_deploy_that_can_not_be_is_told_why() {
     };
     let why = deploy("bot-filter", &aggregate, "").problem(422, "component-refused");
     assert!(why.contains("is a aggregate component"), "{why}");
+    let wrong = home.path("wrong.wasm");
+    std::fs::write(&wrong, crate::rig::wrong_sample()).unwrap();
+    let deployed = ["deploy", &name, "unique-visitors", wrong.to_str().unwrap()];
+    let refused = service.client(DEPLOY, &deployed);
+    let said = String::from_utf8_lossy(&refused.stderr);
+    assert!(said.contains("+ row 1: {\"unique_visitors\":4}"), "{said}");
     let why = deploy("bots", &filter, "").problem(404, "no-such-step");
     assert!(why.contains("bot-filter, unique-visitors"), "{why}");
     deploy("bot-filter", "bots@9", "").problem(404, "no-such-plugin");

@@ -324,6 +324,15 @@ pub(crate) fn pipeline(name: &str, log: &str, filter: &str, aggregate: &str) -> 
     )
 }
 
+/// A component that does not give what the sample that it carries expects.
+pub(crate) fn wrong_sample() -> Vec<u8> {
+    let mut bytes = std::fs::read(components().join("unique-visitors.wasm")).unwrap();
+    let expected = br#"{"unique_visitors": 4}"#;
+    let at = bytes.windows(expected.len()).position(|at| at == expected);
+    bytes[at.unwrap() + expected.len() - 2] = b'5';
+    bytes
+}
+
 /// Opens a log in a folder that a service may still have open.
 pub(crate) fn open_log(folder: &Path) -> millstream::log::embedded::EmbeddedLog {
     let mut log = None;

@@ -1,7 +1,7 @@
 //! The attributes of the four kinds of function.
 //!
 //! An attribute leaves the implementation as it is, except that it adds `Config` and `new` where the author has
-//! neither, and exports the type as the component's function.
+//! neither, exports the type as the component's function, and lets the component carry the crate's sample.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
@@ -11,6 +11,8 @@ use syn::{
     Error, Ident, ImplItem, Item, ItemImpl, LitInt, Result, Token, Type, parenthesized,
     parse_quote_spanned,
 };
+
+use crate::sample;
 
 /// The kind of a function, as its attribute says.
 #[derive(Clone, Copy, Eq, PartialEq)]
@@ -48,9 +50,11 @@ pub(crate) fn expand(kind: Kind, args: TokenStream, item: TokenStream) -> Result
     let mut item = implementation(kind, syn::parse2(item)?)?;
     complete(&mut item)?;
     let export = export(kind, &item, &arguments);
+    let sample = sample::carry()?;
     Ok(quote! {
         #item
         #export
+        #sample
     })
 }
 

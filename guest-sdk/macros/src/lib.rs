@@ -8,6 +8,7 @@ mod attribute;
 mod fields;
 mod output;
 mod row;
+mod sample;
 
 use attribute::Kind;
 use proc_macro::TokenStream;

@@ -108,7 +108,8 @@ impl From<PrepareError> for Failure {
         match error {
             PrepareError::Admission { .. }
             | PrepareError::Kind { .. }
-            | PrepareError::Function { .. } => Failure::Plugin(error.to_string()),
+            | PrepareError::Function { .. }
+            | PrepareError::Sample { .. } => Failure::Plugin(error.to_string()),
             PrepareError::Plan(_) | PrepareError::Decoder(_) => Failure::Usage(error.to_string()),
         }
     }

@@ -1,15 +1,15 @@
-//! The thread that follows a pipeline's control topic: it prepares versions, lets the workers have them, writes what it is asked to,
-//! and says what becomes of versions on trial by what the workers report.
+//! The thread that follows a pipeline's control topic: it prepares versions, lets the workers have them, and says what becomes of
+//! versions on trial by what the workers report. What it is asked to write is in `asked`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use super::begin::{FollowError, Followed, read};
-use super::handle::{Asked, Control, DeployError, Request, What, number_of};
-use super::history::{Entry, History, InPlace, State, Wanted};
-use super::message::{Message, Strategy, TrialSpec};
+use super::handle::{Control, DeployError, Request};
+use super::history::{Entry, History, State, Wanted};
+use super::message::{Message, Strategy};
 use super::prepared::Prepared;
 use super::shadow::Shadow;
 use super::topic::Topic;
@@ -23,38 +23,42 @@ use crate::worker::{Report, Rollout, Version};
 const WAIT: Duration = Duration::from_millis(50);
 /// How long it waits after the log has failed.
 const AGAIN: Duration = Duration::from_secs(1);
-/// How many polls it takes for a message of this process to come back, at most.
-const MOST_READS: u32 = 100;
 
 /// See the opening of this file.
 pub struct Follower<'a, L: Log> {
-    log: L,
-    topic: Topic,
-    reader: L::Reader,
-    writer: Option<L::Writer>,
-    engine: &'a PluginEngine,
-    clock: SystemClock,
-    control: Arc<Control>,
-    rollout: Arc<Rollout>,
-    requests: mpsc::Receiver<Request>,
-    history: History,
+    pub(super) log: L,
+    pub(super) topic: Topic,
+    pub(super) reader: L::Reader,
+    pub(super) writer: Option<L::Writer>,
+    pub(super) engine: &'a PluginEngine,
+    pub(super) clock: SystemClock,
+    pub(super) control: Arc<Control>,
+    pub(super) rollout: Arc<Rollout>,
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) history: History,
     /// Functions that have been prepared, by the number of their step and their digest.
-    functions: BTreeMap<(usize, String), Function>,
-    versions: BTreeMap<u64, Arc<Version>>,
+    pub(super) functions: BTreeMap<(usize, String), Function>,
+    pub(super) versions: BTreeMap<u64, Arc<Version>>,
     /// What the workers have been told.
-    wanted: Wanted,
+    pub(super) wanted: Wanted,
+    /// Whether something has come that the outside has not been told.
+    is_news: bool,
     /// Since when the deploy that is under way is what it is.
-    since: Option<(u64, State, Duration)>,
+    pub(super) since: Option<(u64, State, Duration)>,
     /// What was said of it, and has not come back yet.
-    said: Option<(u64, State)>,
+    pub(super) said: Option<(u64, State)>,
     /// Deploys that this process has written, by their tokens.
-    awaited: BTreeMap<String, mpsc::Sender<Result<u64, DeployError>>>,
+    pub(super) awaited: BTreeMap<String, mpsc::Sender<Result<u64, DeployError>>>,
     /// The version that runs beside, if this process was asked for one.
-    shadow: Option<Shadow<L>>,
+    pub(super) shadow: Option<Shadow<L>>,
     /// When the log is asked again whether a shadow may start.
-    shadow_at: Duration,
+    pub(super) shadow_at: Duration,
+    /// What workers have reported, and has not been acted on.
+    pub(super) reports: Vec<Report>,
+    /// Steps that should go back to the version before, and can't.
+    pub(super) no_way_back: BTreeSet<String>,
     /// Deploys that have come back: their tokens and numbers.
-    heard: Vec<(String, u64)>,
+    pub(super) heard: Vec<(String, u64)>,
 }
 
 impl<'a, L: Log> Follower<'a, L> {
@@ -97,9 +101,12 @@ impl<'a, L: Log> Follower<'a, L> {
             functions,
             versions,
             wanted,
+            is_news: false,
             since: None,
             said: None,
             awaited: BTreeMap::new(),
+            reports: Vec::new(),
+            no_way_back: BTreeSet::new(),
             heard: Vec::new(),
             shadow: None,
             shadow_at: Duration::ZERO,
@@ -138,7 +145,7 @@ impl<'a, L: Log> Follower<'a, L> {
     }
 
     /// Reads what has come.
-    fn read_on(&mut self) -> Result<(), LogError> {
+    pub(super) fn read_on(&mut self) -> Result<(), LogError> {
         let mut fetched = Fetched::new();
         self.reader.poll(&mut fetched, WAIT)?;
         let heard = &mut self.heard;
@@ -147,9 +154,7 @@ impl<'a, L: Log> Follower<'a, L> {
                 heard.push((deploy.token.clone(), offset.0.unsigned_abs() + 1));
             }
         })?;
-        if changed {
-            self.control.learn(&self.history);
-        }
+        self.is_news |= changed;
         Ok(())
     }
 
@@ -162,7 +167,7 @@ impl<'a, L: Log> Follower<'a, L> {
         }
     }
 
-    fn state_of(&self, id: u64) -> Option<State> {
+    pub(super) fn state_of(&self, id: u64) -> Option<State> {
         let entry = self.history.deploys().iter().find(|entry| entry.id == id);
         entry.map(|entry| entry.state.clone())
     }
@@ -175,8 +180,17 @@ impl<'a, L: Log> Follower<'a, L> {
         }
     }
 
-    /// Lets the workers have what is wanted.
-    fn follow(&mut self) -> Result<(), LogError> {
+    /// Lets the workers have what is wanted, and then everybody know it: who hears that a version was taken back may deploy the next
+    /// at once, which is compared with what the workers were told to run.
+    pub(super) fn follow(&mut self) -> Result<(), LogError> {
+        self.go_over()?;
+        if std::mem::take(&mut self.is_news) {
+            self.control.learn(&self.history);
+        }
+        Ok(())
+    }
+
+    fn go_over(&mut self) -> Result<(), LogError> {
         let wanted = self.history.wanted();
         let state = self.history.active().map(|entry| entry.state.clone());
         let is_same_state = match (&self.since, &state) {
@@ -187,30 +201,47 @@ impl<'a, L: Log> Follower<'a, L> {
         if wanted == self.wanted && is_same_state {
             return Ok(());
         }
-        match self.prepared().target(&wanted) {
-            Ok(target) => {
-                let now = self.clock.monotonic();
-                self.since = wanted.active.zip(state).map(|(id, state)| (id, state, now));
-                tracing::info!(
-                    generation = wanted.generation,
-                    deploy = wanted.active,
-                    "the workers are to run"
-                );
+        if wanted != self.wanted {
+            self.no_way_back.clear();
+        }
+        let now = self.clock.monotonic();
+        self.since = wanted.active.zip(state).map(|(id, state)| (id, state, now));
+        self.hand_over(&wanted)?;
+        tracing::info!(
+            generation = wanted.generation,
+            deploy = wanted.active,
+            "the workers are to run"
+        );
+        Ok(())
+    }
+
+    /// Prepares what is wanted, and gives it to the workers.
+    fn hand_over(&mut self, wanted: &Wanted) -> Result<(), LogError> {
+        match self.prepared().target(wanted) {
+            Ok(mut target) => {
+                let no_way_back = &self.no_way_back;
+                target
+                    .can_go_back
+                    .retain(|step| !no_way_back.contains(step));
                 self.rollout.set(target);
-                self.wanted = wanted;
-                self.control.learn(&self.history);
+                self.wanted.clone_from(wanted);
                 Ok(())
             }
             Err(FollowError::Log(error)) => Err(error),
             Err(FollowError::Prepare(error)) => match wanted.active {
-                Some(deploy) => self.say(deploy, |deploy| Message::Abort {
-                    deploy,
-                    reason: format!("a host can't run it: {error}"),
-                    automatic: true,
-                }),
+                Some(deploy) => self.refuse(deploy, &error.to_string()),
                 None => Err(LogError::Refused(error.to_string())),
             },
         }
+    }
+
+    /// Takes a deploy back that can't be run here, for all.
+    fn refuse(&mut self, deploy: u64, why: &str) -> Result<(), LogError> {
+        self.say(deploy, |deploy| Message::Abort {
+            deploy,
+            reason: format!("a host can't run it: {why}"),
+            automatic: true,
+        })
     }
 
     /// Starts, compares or ends the version that runs beside.
@@ -255,23 +286,11 @@ impl<'a, L: Log> Follower<'a, L> {
             return Ok(());
         }
         self.shadow_at = now + AGAIN;
-        let mut steps = self.wanted.steps.clone();
-        let place = InPlace {
-            base: entry.deploy.base.clone(),
-            now: entry.deploy.to.clone(),
-            previous: None,
-        };
-        steps.insert(entry.deploy.step.clone(), place);
+        let steps = self.wanted.with(entry);
         let pipeline = match self.prepared().pipeline(&steps) {
             Ok(pipeline) => pipeline,
             Err(FollowError::Log(error)) => return Err(error),
-            Err(FollowError::Prepare(error)) => {
-                return self.say(entry.id, |deploy| Message::Abort {
-                    deploy,
-                    reason: format!("a host can't run it: {error}"),
-                    automatic: true,
-                });
-            }
+            Err(FollowError::Prepare(error)) => return self.refuse(entry.id, &error.to_string()),
         };
         match Shadow::start(entry.id, &pipeline, self.engine, &self.log) {
             Ok(shadow) => self.shadow = Some(shadow),
@@ -284,8 +303,11 @@ impl<'a, L: Log> Follower<'a, L> {
 
     /// Says what becomes of the deploy that is under way or on trial.
     fn judge(&mut self) -> Result<(), LogError> {
-        for report in self.rollout.take_reports() {
+        self.reports.extend(self.rollout.take_reports());
+        // One that can't be acted on, since the log is away, is acted on later.
+        while let Some(report) = self.reports.first().cloned() {
             self.heed(report)?;
+            self.reports.remove(0);
         }
         let Some((id, state, since)) = self.since.clone() else {
             return Ok(());
@@ -334,12 +356,14 @@ impl<'a, L: Log> Follower<'a, L> {
                     reason,
                     "a step fails too often, and goes back to the version before"
                 );
-                let (answer, _) = mpsc::channel();
-                let by = "the limit of failures".to_owned();
-                self.write(Request {
-                    what: What::Rollback { step, by },
-                    answer,
-                })
+                match self.rollback(&step, "the limit of failures") {
+                    Ok((deploy, component)) => self.put_deploy(deploy, component, None),
+                    Err(error) => {
+                        tracing::error!(step, %error, "there is no way back");
+                        self.no_way_back.insert(step);
+                        self.hand_over(&self.wanted.clone())
+                    }
+                }
             }
             Report::Exhausted { .. } => Ok(()),
         }
@@ -361,95 +385,7 @@ impl<'a, L: Log> Follower<'a, L> {
         Ok(())
     }
 
-    /// Writes what was asked for.
-    fn write(&mut self, request: Request) -> Result<(), LogError> {
-        let Request { what, answer } = request;
-        let now = self.clock.now();
-        let mut outbox = Outbox::new();
-        let (deploy, component) = match what {
-            What::Message(id, message) => {
-                self.topic.put_message(&mut outbox, message, now);
-                self.append(&outbox)?;
-                // It counts when it comes back.
-                let before = self.state_of(id);
-                for _ in 0..MOST_READS {
-                    self.read_on()?;
-                    if self.state_of(id) != before {
-                        break;
-                    }
-                }
-                self.follow()?;
-                let _ = answer.send(Ok(id));
-                return Ok(());
-            }
-            What::Deploy(deploy, component) => (deploy, Some(component)),
-            What::Rollback { step, by } => match self.rollback(&step, &by) {
-                Ok((deploy, component)) => (Box::new(deploy), component),
-                Err(error) => {
-                    let _ = answer.send(Err(error));
-                    return Ok(());
-                }
-            },
-        };
-        let digest = &deploy.to.sha256;
-        if self.history.pieces(digest).is_none()
-            && let Some(component) = &component
-        {
-            self.topic
-                .put_component(&mut outbox, digest, component, now);
-        }
-        let token = deploy.token.clone();
-        self.topic
-            .put_message(&mut outbox, Message::Deploy(deploy), now);
-        self.awaited.insert(token, answer);
-        self.append(&outbox)
-    }
-
-    /// The deploy that puts back what was in a step before, with its component where the topic does not have it.
-    fn rollback(
-        &mut self,
-        step: &str,
-        by: &str,
-    ) -> Result<(super::message::Deploy, Option<Vec<u8>>), DeployError> {
-        let base = self.control.base().clone();
-        let number = number_of(&base, step)?;
-        let file = base.functions()[number].plugin().digest();
-        let in_place = self.history.step(step, file);
-        let Some(previous) = in_place.and_then(|step| step.previous.clone()) else {
-            return Err(DeployError::Conflict(format!(
-                "nothing was deployed into step {step} that could be rolled back"
-            )));
-        };
-        let component = match self.history.pieces(&previous.sha256) {
-            Some(_) => None,
-            None => Some(file_of(&base.functions()[number], &previous.sha256)?),
-        };
-        let running = self.control.running();
-        let mut wanted = self.history.wanted().steps;
-        if let Some(place) = wanted.get_mut(step) {
-            place.now = previous;
-        }
-        let new = match self.prepared().pipeline(&wanted) {
-            Ok(new) => new,
-            Err(FollowError::Prepare(error)) => return Err(error.into()),
-            Err(FollowError::Log(error)) => return Err(DeployError::Conflict(error.to_string())),
-        };
-        let fit = self.control.fits(&running, &new, number)?;
-        let asked = Asked {
-            step: step.to_owned(),
-            component: Vec::new(),
-            strategy: Strategy::Immediate,
-            trial: TrialSpec::default(),
-            by: by.to_owned(),
-        };
-        let mut deploy = self.control.message(&running, &new, number, fit, &asked);
-        deploy.is_rollback = true;
-        // What ran before is not on trial: going back and forth would not end.
-        deploy.trial = None;
-        Ok((deploy, component))
-    }
-
-    fn prepared(&mut self) -> Prepared<'_, L> {
+    pub(super) fn prepared(&mut self) -> Prepared<'_, L> {
         Prepared {
             log: &self.log,
             topic: &self.topic,
@@ -461,28 +397,11 @@ impl<'a, L: Log> Follower<'a, L> {
         }
     }
 
-    fn append(&mut self, outbox: &Outbox) -> Result<(), LogError> {
+    pub(super) fn append(&mut self, outbox: &Outbox) -> Result<(), LogError> {
         let writer = match &mut self.writer {
             Some(writer) => writer,
             None => self.writer.insert(self.log.writer()?),
         };
         writer.append(outbox)
-    }
-}
-
-/// The component of a function that the pipeline's file names, if it is still that.
-fn file_of(function: &Function, digest: &str) -> Result<Vec<u8>, DeployError> {
-    let file = &function.config().component;
-    let lost = |why: String| {
-        DeployError::Conflict(format!(
-            "{}: the component that ran before is not there any more ({why}): deploy it from where you have it",
-            file.display()
-        ))
-    };
-    let bytes = std::fs::read(file).map_err(|error| lost(error.to_string()))?;
-    let is = crate::plugin::digest_of(&bytes);
-    match is == digest {
-        true => Ok(bytes),
-        false => Err(lost(format!("its sha256 is now {is}"))),
     }
 }

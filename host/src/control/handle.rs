@@ -66,7 +66,7 @@ pub enum DeployError {
     #[error("there is no deploy {0}")]
     NoDeploy(u64),
     /// The log did not keep it in time, and may yet.
-    #[error("the log did not take it within {}s: look at the pipeline's deploys before you try again", PATIENCE.as_secs())]
+    #[error("the log did not take it in time: look at the pipeline's deploys before you try again")]
     Away,
     /// The pipeline does not run here any more.
     #[error("the pipeline is stopping: resume it first")]

@@ -244,6 +244,20 @@ impl History {
     }
 }
 
+impl Wanted {
+    /// The components of the steps with that of a deploy among them, which is not in place.
+    pub(super) fn with(&self, entry: &Entry) -> BTreeMap<String, InPlace> {
+        let mut steps = self.steps.clone();
+        let place = InPlace {
+            base: entry.deploy.base.clone(),
+            now: entry.deploy.to.clone(),
+            previous: None,
+        };
+        steps.insert(entry.deploy.step.clone(), place);
+        steps
+    }
+}
+
 impl Entry {
     fn is_active(&self) -> bool {
         matches!(self.state, State::Canary | State::Shadow | State::OnTrial)

@@ -3,7 +3,7 @@
 //! - `message`: what is said about deploys, on the pipeline's control topic; `topic`: how it stands there, components too.
 //! - `history`: what all of it comes to. Pure: every host that reads the same topic comes to the same.
 //! - [`Control`]: what a process knows of a pipeline's deploys, and how it is asked for one.
-//! - `follower`: the thread that reads the topic, prepares versions (`prepared`), lets the workers have them
+//! - `follower`: the thread that reads the topic, prepares versions (`prepared`), writes what is `asked`, lets the workers have them
 //!   ([`Rollout`](crate::worker::Rollout)), and says what becomes of those on trial.
 //! - `fit`: whether a component may take the place of another.
 //! - `shadow`: a version that runs beside the one in place; `compare`: what comes of the two.
@@ -15,6 +15,7 @@
 //! - **A bad version goes by itself.** One that is on trial and fails, or does much worse than the one before, is taken
 //!   back by the process that sees it, for all.
 
+mod asked;
 mod begin;
 mod compare;
 mod fit;

@@ -44,13 +44,7 @@ impl<L: Log> Prepared<'_, L> {
                 let Strategy::Canary { percent, .. } = entry.deploy.strategy else {
                     return Err(LogError::Refused("a canary without a share".to_owned()).into());
                 };
-                let mut steps = wanted.steps.clone();
-                let place = InPlace {
-                    base: entry.deploy.base.clone(),
-                    now: entry.deploy.to.clone(),
-                    previous: None,
-                };
-                steps.insert(entry.deploy.step.clone(), place);
+                let steps = wanted.with(entry);
                 let running = Running {
                     version: self.version(entry.id, &steps)?,
                     trial: trial(entry, &State::Canary),

@@ -21,6 +21,7 @@ use crate::plugin::{
     AdmissionError, AggregateInstance, FilterInstance, GuestFailure, Kind, Limits, MapInstance,
     Plugin, PluginEngine, WindowApplyInstance,
 };
+use crate::sample::{self, NotProved};
 
 /// Why a pipeline can't run.
 #[derive(Debug, thiserror::Error)]
@@ -52,6 +53,14 @@ pub enum PrepareError {
         step: String,
         /// What happened.
         source: Box<GuestFailure>,
+    },
+    /// A component does not stand the test of the sample that it carries.
+    #[error("step {step}: {source}")]
+    Sample {
+        /// The step.
+        step: String,
+        /// What came out.
+        source: Box<NotProved>,
     },
     /// The steps do not fit together.
     #[error(transparent)]
@@ -123,7 +132,8 @@ impl Function {
     /// The same function with another component of its kind.
     ///
     /// # Errors
-    /// If the component is not admitted, is of another kind, or does not take the step's configuration.
+    /// If the component is not admitted, does not stand the test of the sample that it carries, is of another kind, or does not take
+    /// the step's configuration.
     pub fn with_component(
         &self,
         component: &[u8],
@@ -135,6 +145,10 @@ impl Function {
         let plugin = plugin.map_err(|source| PrepareError::Admission {
             step: self.config.name.clone(),
             source,
+        })?;
+        sample::prove(engine, &plugin, limits).map_err(|source| PrepareError::Sample {
+            step: self.config.name.clone(),
+            source: Box::new(source),
         })?;
         let kind = self.plugin.kind();
         Self::of(plugin, &self.pipeline, &self.config, kind, engine)

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use wasmtime::component::Component;
 use wasmtime::component::types::ComponentItem;
 
+use super::carried::{self, SampleFiles};
 use super::contract::{self, Description, LOG, METRICS, MIGRATION, PLUGIN, TYPES, VERSION};
 use super::engine::PluginEngine;
 use super::meter::Meter;
@@ -103,6 +104,7 @@ struct About {
     produces: Vec<Field>,
     state_version: u32,
     migrates_from: Vec<u32>,
+    sample: SampleFiles,
 }
 
 impl Plugin {
@@ -143,6 +145,7 @@ impl Plugin {
     fn admit(engine: &PluginEngine, bytes: &[u8], limits: Limits) -> Result<Self, String> {
         check_header(bytes)?;
         inspection::check_size(bytes)?;
+        let sample = carried::sample(bytes)?;
         let digest: [u8; 32] = Sha256::digest(bytes).into();
         let component = engine
             .compile(bytes, digest)
@@ -164,7 +167,7 @@ impl Plugin {
             .any(|name| name.starts_with(&format!("{MIGRATION}@")));
         let (description, versions) = describe(engine, &component, &digest, limits, migrates)
             .map_err(|failure| failure.to_string())?;
-        let about = about(description, versions, digest, kind)?;
+        let about = about(description, versions, sample, digest, kind)?;
         let meter = Meter::unplaced(&format!("{}@{}", about.name, about.version));
         Ok(Self {
             component,
@@ -228,6 +231,11 @@ impl Plugin {
     /// The other versions of partials that it can turn into its own, ascending; none for most.
     pub fn migrates_from(&self) -> &[u32] {
         &self.inner.migrates_from
+    }
+
+    /// The files of the sample that the component carries; none where it carries none.
+    pub fn sample(&self) -> &SampleFiles {
+        &self.inner.sample
     }
 }
 
@@ -397,6 +405,7 @@ fn check_versions(versions: &[u32], kind: Kind, own: u32) -> Result<(), String> 
 fn about(
     description: Description,
     migrates_from: Vec<u32>,
+    sample: SampleFiles,
     digest: String,
     kind: Kind,
 ) -> Result<About, String> {
@@ -446,6 +455,7 @@ fn about(
         produces: fields("produces", produces)?,
         state_version,
         migrates_from,
+        sample,
     })
 }
 

@@ -6,6 +6,7 @@
 
 mod admission;
 mod cache;
+mod carried;
 mod contract;
 mod engine;
 mod failure;
@@ -24,6 +25,7 @@ mod sandbox;
 pub(crate) use admission::digest_of;
 pub use admission::{AdmissionError, Kind, MAX_FILE_BYTES, Plugin, granted};
 pub use cache::CodeCache;
+pub use carried::SampleFiles;
 pub use engine::PluginEngine;
 pub use failure::{GuestFailure, GuestFault};
 pub use incoming::{Produced, RowErrors, Selection};

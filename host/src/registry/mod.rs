@@ -36,6 +36,7 @@ pub use signature::{NotTrusted, PublicKey, Secret, Signature, Subject, Trust};
 
 use crate::pipeline::config::defaults;
 use crate::plugin::{Plugin, PluginEngine, Reference};
+use crate::sample;
 use crate::service::disk;
 
 /// Why a registry did not do what it was asked.
@@ -136,11 +137,12 @@ impl Registry {
             return Err(NotTrusted::Unsigned { who }.into());
         }
         let size = upload.as_file().metadata()?.len();
+        let limits = defaults::LIMITS.into();
+        let refuse = |why| RegistryError::Refused(Box::new(Refusal::new(came, size, why)));
         let plugin =
-            Plugin::load(engine, upload.path(), defaults::LIMITS.into()).map_err(|error| {
-                RegistryError::Refused(Box::new(Refusal::new(came, size, error.reason)))
-            })?;
+            Plugin::load(engine, upload.path(), limits).map_err(|error| refuse(error.reason))?;
         self.trust.judge(Subject::of(&plugin), signature.as_ref())?;
+        sample::prove(engine, &plugin, limits).map_err(|error| refuse(error.to_string()))?;
         let info = PluginInfo::of(&plugin, size, signature);
         let reference = info.reference_of().ok_or_else(|| {
             io::Error::other(format!("an admitted plugin has the name {}", plugin.who()))

@@ -2,10 +2,11 @@
 //!
 //! A sample is a folder beside a function (`plugins/README.md` describes its files). [`load`] reads it, [`run`] puts its
 //! records through the component as a pipeline would, and [`Outcome::differences`] compares what came out with what
-//! is expected.
+//! is expected. [`prove`] does all that with the sample that a component carries.
 
 mod outcome;
 mod parse;
+mod prove;
 mod run;
 
 use std::io;
@@ -17,6 +18,7 @@ use crate::pipeline::config::FunctionSettings;
 
 pub use outcome::{Outcome, Refusal};
 pub use parse::{SampleMistake, SampleTexts, parse};
+pub use prove::{NotProved, prove};
 pub use run::{Run, SampleError, Way, run};
 
 /// Some records, how the function is set up, and what it is expected to make of them.

@@ -100,11 +100,11 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
         // All partitions, whoever owns them: what their state was made with must be what runs now.
         let committed = self.session.committed(&self.topology.partitions())?;
         if let Fit::Waits(generation) = self.fits(&committed)? {
-            // Somebody else is further; this worker will be told.
-            tracing::debug!(
-                generation,
-                "waiting for a version that is in place elsewhere"
-            );
+            // Somebody else is further, and this worker is about to be told.
+            self.around.progress.set_status(Status::Unavailable(format!(
+                "a version of generation {generation} has committed, and this process has not heard of its deploy yet; if the pipeline's \
+                 control topic was deleted, begin anew with `millstream state reset`"
+            )));
             return Ok(());
         }
         let mut bounds = BTreeMap::new();
