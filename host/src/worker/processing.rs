@@ -18,9 +18,6 @@ use crate::state::{Stage, Store};
 use crate::time::Clock;
 use crate::window::{Horizon, Silence};
 
-/// How many rows go through the steps at once: enough to spread the cost of a call, few enough for the cache.
-const BATCH_ROWS: usize = 1_024;
-
 /// What came of some rows.
 enum Tried {
     Done(Outcome),
@@ -45,11 +42,12 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
     }
 
     fn process_batches(&mut self, fetched: &Fetched) -> Result<(), LaneEnd> {
+        let at_once = self.around.pipeline.config().batch_rows;
         for batch in fetched.batches() {
             let len = self.within_run(batch);
             let mut start = 0;
             while start < len {
-                let rows = start..len.min(start + BATCH_ROWS);
+                let rows = start..len.min(start + at_once);
                 let offset = |row| batch.offset(row);
                 let next = self.quarantine.next(batch.partition(), rows, offset);
                 let end = next.end;

@@ -45,6 +45,7 @@ pub(super) fn pipeline(
         (Some(log), Some(source), Some(output)) if findings.is_empty() => Ok(PipelineConfig {
             name: table.name.0.0,
             workers: table.workers.map_or(defaults::WORKERS, |workers| workers.0),
+            batch_rows: table.batch_rows.map_or(defaults::BATCH_ROWS, |rows| rows.0),
             log,
             source,
             steps,

@@ -10,6 +10,9 @@ use crate::decode::{EventTime, Format};
 /// `workers`.
 pub const WORKERS: usize = 1;
 
+/// `batch_rows`: enough to spread the cost of a call, few enough for the cache.
+pub const BATCH_ROWS: usize = 1_024;
+
 /// `source.format`.
 pub const FORMAT: Format = Format::Json;
 

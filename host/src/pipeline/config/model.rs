@@ -23,6 +23,8 @@ pub struct PipelineConfig {
     pub name: String,
     /// How many threads of one process run it: 1 to 256.
     pub workers: usize,
+    /// How many rows go through the steps at once, at most: 1 to 65536.
+    pub batch_rows: usize,
     /// Where its topics are.
     pub log: LogConfig,
     /// What it reads.

@@ -18,8 +18,8 @@ use super::kafka::Setting;
 use super::model::{Delivery, OnError, OnExhausted, Start, Updates};
 use super::windows::Zone;
 use super::written::{
-    Count, FieldPath, GuestMemory, LogBytes, PipelineName, PositiveDuration, StepName, TopicName,
-    Workers, Written,
+    BatchRows, Count, FieldPath, GuestMemory, LogBytes, PipelineName, PositiveDuration, StepName,
+    TopicName, Workers, Written,
 };
 use crate::decode::{Format, TimeUnit};
 use crate::window::Unit;
@@ -33,6 +33,7 @@ pub(super) type At<T> = Spanned<Written<T>>;
 pub(super) struct PipelineTable {
     pub(super) name: Written<PipelineName>,
     pub(super) workers: Option<Workers>,
+    pub(super) batch_rows: Option<BatchRows>,
     pub(super) log: Spanned<LogTable>,
     pub(super) source: Spanned<SourceTable>,
     #[serde(default)]

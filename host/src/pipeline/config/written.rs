@@ -248,20 +248,18 @@ impl<'de> Deserialize<'de> for Count {
     }
 }
 
-/// How many threads run a pipeline: more than any machine has use for is a slip.
-pub(super) struct Workers(pub(super) usize);
+/// A number of things of which more than `MOST` would be a slip: at least one.
+pub(super) struct AtMost<const MOST: i32>(pub(super) usize);
 
-impl Workers {
-    /// The most there can be.
-    pub(super) const MOST: i32 = 256;
-}
+/// How many threads run a pipeline.
+pub(super) type Workers = AtMost<256>;
+/// How many rows go through the steps at once.
+pub(super) type BatchRows = AtMost<65_536>;
 
-impl<'de> Deserialize<'de> for Workers {
+impl<'de, const MOST: i32> Deserialize<'de> for AtMost<MOST> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let workers = deserializer.deserialize_i64(UpTo(Self::MOST))?;
-        usize::try_from(workers)
-            .map(Workers)
-            .map_err(D::Error::custom)
+        let number = deserializer.deserialize_i64(UpTo(MOST))?;
+        usize::try_from(number).map(Self).map_err(D::Error::custom)
     }
 }
 

@@ -159,6 +159,10 @@ fn bad_values_say_what_a_good_one_is() {
             "workers: expected a whole number from 1 to 256",
         );
     }
+    refused(
+        &rows_with("name = \"rows\"", "name = \"rows\"\nbatch_rows = 65537"),
+        "batch_rows: expected a whole number from 1 to 65536",
+    );
     added("[state]\nfolder = \"\"", "state.folder: expected a path");
     added(
         "[[step]]\nfilter = \"a\"\nconfig = { x = inf }",

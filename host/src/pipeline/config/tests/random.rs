@@ -226,7 +226,7 @@ fn pipeline() -> impl Strategy<Value = PipelineConfig> {
         let mut role = || topics.pop().expect("there are at least four topics");
         let (sink_topic, dead_letter_topic, late_topic) = (role(), role(), role());
         (
-            ("[a-z0-9-]{1,64}", 1usize..=256),
+            ("[a-z0-9-]{1,64}", 1usize..=256, 1usize..=65_536),
             log(),
             source(topics),
             row_steps(),
@@ -234,10 +234,18 @@ fn pipeline() -> impl Strategy<Value = PipelineConfig> {
             (state(), commit()),
         )
             .prop_map(
-                move |((name, workers), log, source, steps, output, (state, commit))| {
+                move |(
+                    (name, workers, batch_rows),
+                    log,
+                    source,
+                    steps,
+                    output,
+                    (state, commit),
+                )| {
                     PipelineConfig {
                         name,
                         workers,
+                        batch_rows,
                         log,
                         source,
                         steps,
@@ -317,9 +325,10 @@ fn step_toml(kind: &str, function: &FunctionConfig) -> String {
 /// The pipeline as a file with every key that it can have.
 fn to_toml(config: &PipelineConfig) -> String {
     let mut toml = format!(
-        "name = {}\nworkers = {}\n[log]\n",
+        "name = {}\nworkers = {}\nbatch_rows = {}\n[log]\n",
         quoted(&config.name),
-        config.workers
+        config.workers,
+        config.batch_rows
     );
     let mut line = |text: String| {
         toml.push_str(&text);

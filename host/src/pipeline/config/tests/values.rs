@@ -43,7 +43,7 @@ fn a_pipeline_without_steps_copies_records() {
     assert_eq!(config.sink_topic, "out");
     assert_eq!(config.dead_letter_topic, "dead");
     assert_eq!(config.commit, defaults::COMMIT);
-    assert_eq!(config.workers, 1);
+    assert_eq!((config.workers, config.batch_rows), (1, 1_024));
     assert_eq!(config.state.folder, PathBuf::from(".millstream"));
 }
 
@@ -246,8 +246,11 @@ fn commits_are_due_as_told() {
 
 #[test]
 fn a_pipeline_runs_on_as_many_workers_and_keeps_state_where_it_is_told() {
-    let workers = rows_with("name = \"rows\"", "name = \"rows\"\nworkers = 256");
+    let workers = rows_with(
+        "name = \"rows\"",
+        "name = \"rows\"\nworkers = 256\nbatch_rows = 1",
+    );
     let config = parse_here(&format!("{workers}[state]\nfolder = \"/var/lib/mill\"")).unwrap();
-    assert_eq!(config.workers, 256);
+    assert_eq!((config.workers, config.batch_rows), (256, 1));
     assert_eq!(config.state.folder, PathBuf::from("/var/lib/mill"));
 }

@@ -1,0 +1,37 @@
+//! The benchmark that `cargo xtask bench` runs: jobs on a real Kafka, Millstream beside native programs and other engines, each result
+//! checked. `docs/benchmarks.md` says what is measured and how to read it.
+
+mod batches;
+mod clicks;
+mod jobs;
+mod measure;
+mod native;
+mod plan;
+mod process;
+mod systems;
+mod table;
+mod topics;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Measure all cases
+    Compare(plan::Args),
+    /// Do a job by hand until the process is ended
+    Native(native::Args),
+}
+
+fn main() -> Result<()> {
+    match Cli::parse().command {
+        Command::Compare(args) => plan::run(&args),
+        Command::Native(args) => native::run(&args),
+    }
+}

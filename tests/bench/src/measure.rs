@@ -1,0 +1,112 @@
+//! One measurement: a system does a job from the first click to the last result, which are then compared with what was expected.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use rdkafka::consumer::BaseConsumer;
+
+use crate::jobs::{Expected, Received};
+use crate::process::{Process, Used};
+use crate::systems::{Case, Places};
+use crate::topics::{Clicks, Topics, drain};
+
+/// How long nothing may come before a run has failed.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long the reader of results waits for one.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// What a run has cost.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    /// From the start to the last result.
+    pub(crate) wall: Duration,
+    pub(crate) used: Used,
+    /// CPU time from the moment on at which half of the results had come.
+    pub(crate) second_half: Duration,
+}
+
+/// Where systems run.
+pub(crate) struct Bench<'a> {
+    pub(crate) topics: &'a Topics,
+    pub(crate) places: &'a Places,
+    /// The cores of the measured system, as `taskset` reads them.
+    pub(crate) cores: &'a str,
+}
+
+impl Bench<'_> {
+    /// Runs a case on clicks.
+    ///
+    /// # Errors
+    /// If the system ends, does not get on, or writes what was not expected.
+    pub(crate) fn run(&self, case: &Case, clicks: &Clicks, expected: &Expected) -> Result<Run> {
+        let folder = tempfile::tempdir()?;
+        let sink = format!("{}-out", clicks.topic);
+        let late = format!("{sink}.late");
+        let dead = format!("{sink}.dead");
+        let names = ["", "-changelog", "-repartition", "-members", "-control"];
+        let kept = names.map(|name| format!("{sink}{name}"));
+        let mut used: Vec<&str> = kept.iter().map(String::as_str).collect();
+        used.extend([late.as_str(), dead.as_str()]);
+        self.topics.delete(&used)?;
+        self.topics
+            .create(&sink, 1)
+            .or_else(|_| {
+                // The broker takes a moment to forget a topic.
+                std::thread::park_timeout(Duration::from_secs(2));
+                self.topics.create(&sink, 1)
+            })
+            .context("the sink")?;
+        let reader = self.topics.reader(&sink)?;
+        let said = folder.path().join("said");
+        let bootstrap = &self.topics.bootstrap;
+        let line = case.line(self.places, bootstrap, clicks, &sink, folder.path())?;
+        let begun = Instant::now();
+        let mut process = Process::start(&case.to_string(), &line, self.cores, &said)?;
+        let run = follow(case, &mut process, &reader, begun, expected);
+        let ended = process.end();
+        let told = || {
+            let said = std::fs::read_to_string(&said).unwrap_or_default();
+            let last = said.lines().rev().take(15).collect::<Vec<_>>();
+            let last: Vec<&str> = last.into_iter().rev().collect();
+            format!("{case}; the last that it said:\n{}", last.join("\n"))
+        };
+        let run = run.with_context(told)?;
+        ended.with_context(told)?;
+        Ok(run)
+    }
+}
+
+/// Follows a process until all has come.
+fn follow(
+    case: &Case,
+    process: &mut Process,
+    reader: &BaseConsumer,
+    begun: Instant,
+    expected: &Expected,
+) -> Result<Run> {
+    let mut received = Received::new(case.job);
+    let mut last = Instant::now();
+    let mut half = None;
+    while received.count() < expected.count() {
+        let before = received.count();
+        drain(reader, LOOK, |value| received.add(value))?;
+        let now = Instant::now();
+        if received.count() > before {
+            last = now;
+            if half.is_none() && received.count() * 2 >= expected.count() {
+                half = Some(process.used()?.cpu);
+            }
+        } else if now - last > PATIENCE {
+            let (came, count) = (received.count(), expected.count());
+            bail!("{came} of {count} records have come, and no more for {PATIENCE:?}");
+        }
+        process.used()?;
+    }
+    let (wall, used) = (begun.elapsed(), process.used()?);
+    received.judge(expected)?;
+    Ok(Run {
+        wall,
+        used,
+        second_half: used.cpu.saturating_sub(half.unwrap_or_default()),
+    })
+}
