@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::fuzz;
 use crate::fuzz_api;
+use crate::instructions;
 use crate::lint_examples;
 use crate::phases::Phases;
 use crate::plugins;
@@ -60,6 +61,9 @@ fn run_steps(workspace: &Workspace, shell: &Shell, phases: &mut Phases) -> Resul
         // A gate that went on without a Kafka broker would prove too little: see test.rs.
         command.env("CI", "true");
         shell.run(command.args(words).current_dir(&workspace.root))
+    })?;
+    phases.run("instructions of a row", || {
+        instructions::run(&instructions::Args::default(), workspace, shell)
     })?;
     phases.run("bent input", || {
         fuzz::run(&fuzz::Args::default(), workspace, shell)

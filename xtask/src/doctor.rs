@@ -164,6 +164,7 @@ fn examine(workspace: &Workspace) -> Vec<Finding> {
             // What makes an environment; Debian has it in a package of its own.
             tool("python3", "-m ensurepip --version"),
         ),
+        finding("valgrind", "counts the instructions of a row", apt("valgrind"), tool("valgrind", "--version")),
         finding("mvn", "fetches Apache Kafka", apt("maven"), tool("mvn", "--quiet --version")),
         finding(
             "disk",

@@ -1,10 +1,12 @@
 //! `cargo xtask`: what a fresh machine needs to build, try and prove Millstream. One file per subcommand.
 
+mod bench;
 mod ci;
 mod demo;
 mod doctor;
 mod fuzz;
 mod fuzz_api;
+mod instructions;
 mod kafka;
 mod lint_examples;
 mod phases;
@@ -50,6 +52,10 @@ enum Command {
     Torture(torture::Args),
     /// Deploy something every few seconds for minutes, and see whether the service grows
     Soak(soak::Args),
+    /// Measure what records cost, beside native programs and other engines
+    Bench(bench::Args),
+    /// Count the instructions that a row costs, and compare them with what is written down
+    Instructions(instructions::Args),
     /// See Millstream work, on generated clicks
     Demo(demo::Args),
     /// Lint the Dockerfile and the Kubernetes manifests of the examples
@@ -83,6 +89,8 @@ fn run(cli: Cli) -> Result<()> {
         Command::Simulate(args) => simulate::run(&args, &workspace, &shell),
         Command::Torture(args) => torture::run(&args, &workspace, &shell),
         Command::Soak(args) => soak::run(&args, &workspace, &shell),
+        Command::Bench(args) => bench::run(&args, &workspace, &shell),
+        Command::Instructions(args) => instructions::run(&args, &workspace, &shell),
         Command::Demo(args) => demo::run(&args, &workspace, &shell),
         Command::LintExamples => lint_examples::run(&workspace, &shell),
         Command::Fuzz(args) => fuzz::run(&args, &workspace, &shell),

@@ -23,6 +23,16 @@ pub(crate) const SOURCE: &str = "clicks";
 
 /// An aggregate over windows by the record's key.
 pub(crate) fn pipeline(engine: &PluginEngine, aggregate: &str, window: &str) -> Pipeline {
+    windows_of(engine, aggregate, window, "key = \"$key\"")
+}
+
+/// An aggregate over windows, with more that the step says.
+pub(crate) fn windows_of(
+    engine: &PluginEngine,
+    aggregate: &str,
+    window: &str,
+    more: &str,
+) -> Pipeline {
     let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/plugins");
     let text = format!(
         r#"
@@ -34,8 +44,8 @@ pub(crate) fn pipeline(engine: &PluginEngine, aggregate: &str, window: &str) -> 
         late.topic = "late"
         [[step]]
         aggregate = "{}/{aggregate}"
-        key = "$key"
         window = {window}
+        {more}
         limits = {{ memory = "2GiB", call = "30s" }}
         "#,
         plugins.display()

@@ -141,7 +141,7 @@ impl Case {
             System::KafkaStreams => self.java(places, "kafka-streams", "StreamsPeer"),
             System::Bytewax => vec![
                 text(places.peers.join("bytewax/bin/python")),
-                text(places.sources.join("bytewax/bytewax_peer.py")),
+                text(places.sources.join("bytewax/peer.py")),
             ],
         };
         let job = match self.system {

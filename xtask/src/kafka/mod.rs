@@ -2,6 +2,8 @@
 //!
 //! Everything is under `target/kafka`:
 //!
+//! The broker of `cargo xtask bench` has a folder of its own, with all but the jars.
+//!
 //! | path | what |
 //! |---|---|
 //! | `libs/` | Kafka's jars, fetched once by Maven |
@@ -82,8 +84,10 @@ fn print_address(address: &str) {
 /// The broker of this workspace.
 pub(crate) struct Kafka<'a> {
     shell: &'a Shell,
-    /// `target/kafka`.
+    /// `target/kafka`, or a folder of its own for a broker beside that of the tests.
     home: PathBuf,
+    /// Kafka's jars, which all brokers share.
+    libs: PathBuf,
     /// The folder of the committed pom.xml and log4j2.xml.
     sources: PathBuf,
 }
@@ -104,14 +108,22 @@ pub(crate) struct Up {
     pub(crate) address: String,
     /// Whether this call started it; who starts a broker stops it.
     pub(crate) started: bool,
+    /// Its process.
+    pub(crate) pid: i32,
 }
 
 impl<'a> Kafka<'a> {
     /// Does nothing yet.
     pub(crate) fn new(workspace: &Workspace, shell: &'a Shell) -> Self {
+        Self::apart(workspace, shell, "kafka")
+    }
+
+    /// A broker that has nothing to do with that of the tests, in a folder of this name under `target`.
+    pub(crate) fn apart(workspace: &Workspace, shell: &'a Shell, folder: &str) -> Self {
         Self {
             shell,
-            home: workspace.target.join("kafka"),
+            home: workspace.target.join(folder),
+            libs: workspace.target.join("kafka").join("libs"),
             sources: workspace.root.join("xtask").join("kafka"),
         }
     }
@@ -124,9 +136,8 @@ impl<'a> Kafka<'a> {
 
     /// The same, for who holds the lock.
     fn fetch(&self) -> Result<PathBuf> {
-        let libs = self.home.join("libs");
-        jars::fetch(&self.sources.join("pom.xml"), &libs, self.shell)?;
-        Ok(libs)
+        jars::fetch(&self.sources.join("pom.xml"), &self.libs, self.shell)?;
+        Ok(self.libs.clone())
     }
 
     /// Starts the broker unless it is up, and waits until it answers. If it does not come up, nothing is left running.
@@ -137,6 +148,7 @@ impl<'a> Kafka<'a> {
                 return Ok(Up {
                     address: run.address,
                     started: false,
+                    pid: run.pid,
                 });
             }
             State::Silent(run) => Process::of(&run, &self.data()).kill()?,
@@ -144,9 +156,10 @@ impl<'a> Kafka<'a> {
         }
         self.clear()?;
         match self.start() {
-            Ok(address) => Ok(Up {
-                address,
+            Ok(run) => Ok(Up {
+                address: run.address,
                 started: true,
+                pid: run.pid,
             }),
             Err(error) => {
                 self.clear()?;
@@ -155,8 +168,8 @@ impl<'a> Kafka<'a> {
         }
     }
 
-    /// Starts a broker and waits until it answers, at the address returned.
-    fn start(&self) -> Result<String> {
+    /// Starts a broker and waits until it answers.
+    fn start(&self) -> Result<Run> {
         let libs = self.fetch()?;
         let config = self.sources.join("log4j2.xml");
         let settings = broker::prepare(&self.data())?;
@@ -171,7 +184,7 @@ impl<'a> Kafka<'a> {
             starting.kill()?;
             return Err(error);
         }
-        Ok(starting.run.address)
+        Ok(starting.run)
     }
 
     /// Stops the broker and removes its data. Says whether there was one.
