@@ -151,29 +151,6 @@ fn the_readmes_walk_through_runs() {
     assert!(said.contains("\"unique_visitors\":"), "{said}");
 }
 
-/// The commands of the page of figures are those of the walk-through, on a release build.
-#[test]
-fn the_page_of_figures_uses_commands_that_are_run() {
-    let (figures, readme) = (page("docs/benchmarks.md"), page("README.md"));
-    let walk = blocks(&readme, "sh").concat();
-    let commands = blocks(&figures, "sh")[0].lines();
-    for line in commands.filter(|line| line.contains("millstream ")) {
-        let mut words = line.split("millstream ").nth(1).unwrap().split_whitespace();
-        let (command, options): (&str, Vec<&str>) = (
-            words.next().unwrap(),
-            words.filter(|word| word.starts_with("--")).collect(),
-        );
-        let known = walk
-            .lines()
-            .find(|line| line.contains(&format!("millstream {command}")));
-        let known = known.unwrap_or_else(|| panic!("{line}"));
-        assert!(
-            options.iter().all(|option| known.contains(option)),
-            "{line}"
-        );
-    }
-}
-
 /// The members of the results shown in the pages are those that the worker writes (which other tests check).
 #[test]
 fn the_records_in_the_pages_have_the_members_that_are_written() {

@@ -98,3 +98,30 @@ fn run(cli: Cli) -> Result<()> {
         Command::Ci => ci::run(&workspace, &shell),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+    use super::*;
+
+    #[test]
+    fn every_command_of_the_pages_is_understood() {
+        let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let pages = std::fs::read_dir(root.join("docs")).unwrap();
+        let pages = pages.map(|page| page.unwrap().path());
+        let pages = pages.filter(|page| page.extension().is_some_and(|ending| ending == "md"));
+        let mut found = 0;
+        for page in pages.chain([root.join("README.md")]) {
+            let text = std::fs::read_to_string(&page).unwrap();
+            for line in text.lines().filter(|line| line.starts_with("cargo xtask")) {
+                let words = line.split('#').next().unwrap().split_whitespace().skip(1);
+                if let Err(error) = Cli::try_parse_from(words) {
+                    panic!("{}: {line}: {error}", page.display());
+                }
+                found += 1;
+            }
+        }
+        assert!(found > 10, "{found}");
+    }
+}

@@ -19,7 +19,7 @@ use plan::{Plan, PlanError, Signature};
 use crate::decode::{Decoder, DecoderError, EventTime, TimeUnit};
 use crate::plugin::{
     AdmissionError, AggregateInstance, FilterInstance, GuestFailure, Kind, Limits, MapInstance,
-    Plugin, PluginEngine, WindowApplyInstance,
+    NativeFunction, Plugin, PluginEngine, WindowApplyInstance,
 };
 use crate::sample::{self, NotProved};
 
@@ -310,6 +310,22 @@ impl Pipeline {
         engine: &PluginEngine,
     ) -> Result<Self, PrepareError> {
         let function = self.functions[number].with_component(component, engine)?;
+        self.with_functions(BTreeMap::from([(number, function)]))
+    }
+
+    /// The same pipeline with a function of the program in the place of a step's component.
+    ///
+    /// # Errors
+    /// As [`prepare`](Self::prepare).
+    pub fn with_native(
+        &self,
+        number: usize,
+        function: NativeFunction,
+        engine: &PluginEngine,
+    ) -> Result<Self, PrepareError> {
+        let old = &self.functions[number];
+        let (plugin, kind) = (Plugin::native(function), old.plugin.kind());
+        let function = Function::of(plugin, &old.pipeline, &old.config, kind, engine)?;
         self.with_functions(BTreeMap::from([(number, function)]))
     }
 

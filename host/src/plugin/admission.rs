@@ -14,7 +14,7 @@ use super::meter::Meter;
 use super::reference::{is_name, is_version};
 use super::running::Running;
 use super::sandbox::Limits;
-use super::{GuestFailure, GuestFault, Reference, inspection};
+use super::{GuestFailure, GuestFault, NativeFunction, Reference, inspection};
 use crate::format::hex;
 use crate::rows::{Field, FieldType};
 
@@ -90,9 +90,16 @@ pub struct AdmissionError {
 /// An admitted component: compiled, and known by what it says of itself. Cheap to clone.
 #[derive(Clone)]
 pub struct Plugin {
-    pub(super) component: Component,
+    code: Code,
     inner: Arc<About>,
     meter: Arc<Meter>,
+}
+
+/// What a function is made of.
+#[derive(Clone)]
+enum Code {
+    Component(Component),
+    Native(NativeFunction),
 }
 
 struct About {
@@ -170,10 +177,47 @@ impl Plugin {
         let about = about(description, versions, sample, digest, kind)?;
         let meter = Meter::unplaced(&format!("{}@{}", about.name, about.version));
         Ok(Self {
-            component,
+            code: Code::Component(component),
             inner: Arc::new(about),
             meter,
         })
+    }
+
+    /// An aggregate in Rust that the program has, in the place of a component.
+    pub fn native(function: NativeFunction) -> Self {
+        let who = format!("{}@{}", function.name, function.version);
+        let about = About {
+            name: function.name.clone(),
+            version: function.version.clone(),
+            digest: digest_of(format!("native {who}").as_bytes()),
+            kind: Kind::Aggregate,
+            reads: function.reads.clone(),
+            produces: function.produces.clone(),
+            state_version: function.state_version,
+            migrates_from: Vec::new(),
+            sample: SampleFiles::new(),
+        };
+        Self {
+            code: Code::Native(function),
+            inner: Arc::new(about),
+            meter: Meter::unplaced(&who),
+        }
+    }
+
+    /// Its component, unless it is Rust.
+    pub(super) fn component(&self) -> Option<&Component> {
+        match &self.code {
+            Code::Component(component) => Some(component),
+            Code::Native(_) => None,
+        }
+    }
+
+    /// Its Rust, unless it is a component.
+    pub(super) fn rust(&self) -> Option<&NativeFunction> {
+        match &self.code {
+            Code::Native(function) => Some(function),
+            Code::Component(_) => None,
+        }
     }
 
     /// The same component as the function of a step: what its instances log and count is that step's.

@@ -110,8 +110,8 @@ impl MapInstance {
     }
 }
 
-/// A running aggregate.
-pub struct AggregateInstance {
+/// A running component that is an aggregate.
+pub(super) struct ComponentAggregate {
     running: Running,
     accumulate: Func,
     merge: Func,
@@ -125,12 +125,8 @@ pub struct AggregateInstance {
     produces: Vec<Field>,
 }
 
-impl AggregateInstance {
-    /// Starts and initialises an instance; `config` is a JSON object.
-    ///
-    /// # Errors
-    /// If the plugin is of another kind, fails, or refuses its configuration.
-    pub fn start(
+impl ComponentAggregate {
+    pub(super) fn start(
         engine: &PluginEngine,
         plugin: &Plugin,
         config: &str,
@@ -157,15 +153,11 @@ impl AggregateInstance {
     }
 
     /// The bytes of memory that it has taken, and that it may take. What it has taken it keeps, used or not.
-    pub fn memory(&self) -> (usize, usize) {
+    pub(super) fn memory(&self) -> (usize, usize) {
         self.running.memory()
     }
 
-    /// Adds each row to the accumulator in its slot; `select` names the column of each field that it reads.
-    ///
-    /// # Errors
-    /// If the component fails; the instance is then of no more use.
-    pub fn accumulate(
+    pub(super) fn accumulate(
         &mut self,
         slots: &[u32],
         rows: &Rows,
@@ -179,11 +171,11 @@ impl AggregateInstance {
         self.running.checked(incoming::row_errors(out, rows.len))
     }
 
-    /// Merges partial `i` into `slots[i]`.
-    ///
-    /// # Errors
-    /// If the component fails or refuses a partial; the instance is then of no more use.
-    pub fn merge(&mut self, slots: &[u32], partials: &BinaryArray) -> Result<(), GuestFailure> {
+    pub(super) fn merge(
+        &mut self,
+        slots: &[u32],
+        partials: &BinaryArray,
+    ) -> Result<(), GuestFailure> {
         let (offsets, data) = rebased(partials.offsets(), partials.values());
         let values = var_values(&offsets, &data);
         let (result,) = self
@@ -198,30 +190,17 @@ impl AggregateInstance {
         })
     }
 
-    /// For each slot what has come into it since the last call, as a partial.
-    ///
-    /// # Errors
-    /// If the component fails; the instance is then of no more use.
-    pub fn take_deltas(&mut self, slots: &[u32]) -> Result<BinaryArray, GuestFailure> {
+    pub(super) fn take_deltas(&mut self, slots: &[u32]) -> Result<BinaryArray, GuestFailure> {
         let function = self.take_deltas;
         self.partials(function, slots)
     }
 
-    /// For each slot the whole accumulator, as a partial.
-    ///
-    /// # Errors
-    /// If the component fails; the instance is then of no more use.
-    pub fn snapshot(&mut self, slots: &[u32]) -> Result<BinaryArray, GuestFailure> {
+    pub(super) fn snapshot(&mut self, slots: &[u32]) -> Result<BinaryArray, GuestFailure> {
         let function = self.snapshot;
         self.partials(function, slots)
     }
 
-    /// Turns partials of another version of the function's state into its own, one for each; slots are not touched.
-    /// [`Plugin::migrates_from`] says which versions it takes.
-    ///
-    /// # Errors
-    /// If it does not take that version, fails, or refuses a partial; the instance is then of no more use.
-    pub fn migrate(
+    pub(super) fn migrate(
         &mut self,
         from: u32,
         partials: &BinaryArray,
@@ -253,11 +232,7 @@ impl AggregateInstance {
         self.running.checked(incoming::partials(out, slots.len()))
     }
 
-    /// The results of the slots; their sources are indices into `slots`.
-    ///
-    /// # Errors
-    /// If the component fails; the instance is then of no more use.
-    pub fn finish(&mut self, slots: &[u32]) -> Result<Produced, GuestFailure> {
+    pub(super) fn finish(&mut self, slots: &[u32]) -> Result<Produced, GuestFailure> {
         let (out,) = self
             .running
             .call::<(&[u32],), (ProducedOut,)>(&self.finish, (slots,))?;
@@ -269,11 +244,7 @@ impl AggregateInstance {
         ))
     }
 
-    /// Ends the slots.
-    ///
-    /// # Errors
-    /// If the component fails; the instance is then of no more use.
-    pub fn close(&mut self, slots: &[u32]) -> Result<(), GuestFailure> {
+    pub(super) fn close(&mut self, slots: &[u32]) -> Result<(), GuestFailure> {
         self.running.call::<(&[u32],), ()>(&self.close, (slots,))
     }
 }

@@ -5,6 +5,7 @@
 //! hostile and checked in `incoming` before anybody sees it.
 
 mod admission;
+mod aggregate;
 mod cache;
 mod carried;
 mod contract;
@@ -17,6 +18,7 @@ mod incoming;
 mod inspection;
 mod instance;
 mod meter;
+mod native;
 mod outgoing;
 mod reference;
 mod running;
@@ -24,14 +26,14 @@ mod sandbox;
 
 pub(crate) use admission::digest_of;
 pub use admission::{AdmissionError, Kind, MAX_FILE_BYTES, Plugin, granted};
+pub use aggregate::AggregateInstance;
 pub use cache::CodeCache;
 pub use carried::SampleFiles;
 pub use engine::PluginEngine;
 pub use failure::{GuestFailure, GuestFault};
 pub use incoming::{Produced, RowErrors, Selection};
-pub use instance::{
-    AggregateInstance, AppliedWindow, FilterInstance, MapInstance, WindowApplyInstance,
-};
+pub use instance::{AppliedWindow, FilterInstance, MapInstance, WindowApplyInstance};
 pub use meter::{BUCKETS, Histogram, Lost, Meters, Place, Reading};
+pub use native::{NativeAggregate, NativeFunction};
 pub use reference::{NoReference, Reference};
 pub use sandbox::Limits;

@@ -140,7 +140,11 @@ pub(super) fn start(
             String::new(),
         ));
     }
-    let mut running = Running::start(engine, &plugin.component, plugin.meter(), digest, limits)?;
+    let Some(component) = plugin.component() else {
+        let fault = GuestFault::Contract("it is Rust, and no component".to_owned());
+        return Err(failure(&who, digest, fault, String::new()));
+    };
+    let mut running = Running::start(engine, component, plugin.meter(), digest, limits)?;
     let init = running.function(PLUGIN, "init")?;
     let (result,) = running.call::<(&str,), (Result<(), String>,)>(&init, (config,))?;
     result.map_err(|why| running.fail(GuestFault::Refused(format!("its configuration: {why}"))))?;

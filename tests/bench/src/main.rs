@@ -3,7 +3,9 @@
 
 mod batches;
 mod clicks;
+mod engine;
 mod jobs;
+mod latency;
 mod measure;
 mod native;
 mod plan;
@@ -25,6 +27,10 @@ struct Cli {
 enum Command {
     /// Measure all cases
     Compare(plan::Args),
+    /// Run a pipeline with its function as Rust until the process is ended
+    Engine(engine::Args),
+    /// Measure how long after its watermark a result can be read
+    Latency(latency::Args),
     /// Do a job by hand until the process is ended
     Native(native::Args),
 }
@@ -32,6 +38,8 @@ enum Command {
 fn main() -> Result<()> {
     match Cli::parse().command {
         Command::Compare(args) => plan::run(&args),
+        Command::Engine(args) => engine::run(&args),
+        Command::Latency(args) => latency::run(&args),
         Command::Native(args) => native::run(&args),
     }
 }

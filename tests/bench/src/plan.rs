@@ -92,7 +92,7 @@ fn all() -> Vec<Case> {
         of(
             Headline,
             1,
-            &[PerRecord, JsonInGuest, FlinkTextbook],
+            &[NativeFunction, PerRecord, JsonInGuest, FlinkTextbook],
             &[ExactlyOnce],
         ),
         of(

@@ -15,7 +15,9 @@ use crate::topics::Clicks;
 pub(crate) enum System {
     /// Functions as components, in batches.
     Millstream,
-    /// The same, a call for each record.
+    /// The same engine, with the function as Rust in the host.
+    NativeFunction,
+    /// Functions as components, a call for each record.
     PerRecord,
     /// The same, with JSON parsed in the component.
     JsonInGuest,
@@ -112,14 +114,21 @@ impl Case {
         let text = |path: PathBuf| path.display().to_string();
         let mut line = match self.system {
             System::Millstream | System::PerRecord | System::JsonInGuest => {
-                let file = folder.join("pipeline.toml");
-                let pipeline = self.pipeline(places, bootstrap, clicks, sink, folder);
-                fs::write(&file, pipeline)?;
-                return Ok(vec![
-                    text(places.millstream.clone()),
-                    "run".to_owned(),
-                    text(file),
-                ]);
+                let file = self.file(places, bootstrap, clicks, sink, folder)?;
+                let host = text(places.millstream.clone());
+                return Ok(vec![host, "run".to_owned(), file]);
+            }
+            System::NativeFunction => {
+                let file = self.file(places, bootstrap, clicks, sink, folder)?;
+                let mut line = vec![text(std::env::current_exe()?), "engine".to_owned()];
+                for (flag, value) in [
+                    ("--pipeline", &*file),
+                    ("--bootstrap", bootstrap),
+                    ("--state", &text(folder.join("state"))),
+                ] {
+                    line.extend([flag.to_owned(), value.to_owned()]);
+                }
+                return Ok(line);
             }
             System::Native | System::NativeSingly => {
                 let mut line = vec![text(std::env::current_exe()?), "native".to_owned()];
@@ -175,7 +184,24 @@ impl Case {
         ]
     }
 
-    /// The pipeline file of the job.
+    /// Writes the pipeline file of the job; where it is.
+    fn file(
+        &self,
+        places: &Places,
+        bootstrap: &str,
+        clicks: &Clicks,
+        sink: &str,
+        folder: &Path,
+    ) -> Result<String> {
+        let file = folder.join("pipeline.toml");
+        fs::write(
+            &file,
+            self.pipeline(places, bootstrap, clicks, sink, folder),
+        )?;
+        Ok(file.display().to_string())
+    }
+
+    /// The text of that.
     fn pipeline(
         &self,
         places: &Places,
