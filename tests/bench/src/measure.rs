@@ -1,6 +1,6 @@
 //! One measurement: a system does a job from the first click to the last result, which are then compared with what was expected.
 
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result, bail};
 use rdkafka::consumer::BaseConsumer;
@@ -40,22 +40,10 @@ impl Bench<'_> {
     /// If the system ends, does not get on, or writes what was not expected.
     pub(crate) fn run(&self, case: &Case, clicks: &Clicks, expected: &Expected) -> Result<Run> {
         let folder = tempfile::tempdir()?;
-        let sink = format!("{}-out", clicks.topic);
-        let late = format!("{sink}.late");
-        let dead = format!("{sink}.dead");
-        let names = ["", "-changelog", "-repartition", "-members", "-control"];
-        let kept = names.map(|name| format!("{sink}{name}"));
-        let mut used: Vec<&str> = kept.iter().map(String::as_str).collect();
-        used.extend([late.as_str(), dead.as_str()]);
-        self.topics.delete(&used)?;
-        self.topics
-            .create(&sink, 1)
-            .or_else(|_| {
-                // The broker takes a moment to forget a topic.
-                std::thread::park_timeout(Duration::from_secs(2));
-                self.topics.create(&sink, 1)
-            })
-            .context("the sink")?;
+        // A name of its own for each run, since the group of an earlier one stands at the end of the clicks.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
+        let sink = format!("{}-out-{}", clicks.topic, now.as_millis());
+        self.topics.create(&sink, 1).context("the sink")?;
         let reader = self.topics.reader(&sink)?;
         let said = folder.path().join("said");
         let bootstrap = &self.topics.bootstrap;
@@ -72,6 +60,16 @@ impl Bench<'_> {
         };
         let run = run.with_context(told)?;
         ended.with_context(told)?;
+        let kept = [
+            "",
+            ".dead",
+            ".late",
+            "-changelog",
+            "-repartition",
+            "-control",
+        ];
+        let kept = kept.map(|name| format!("{sink}{name}"));
+        self.topics.delete(&kept.each_ref().map(String::as_str))?;
         Ok(run)
     }
 }
