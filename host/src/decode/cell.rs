@@ -9,7 +9,11 @@ use super::event_time;
 use crate::rows::{Field, FieldType};
 
 /// What a record holds in one place, as the format's reader found it. It borrows from the record where it can.
+///
+/// Its tag is as wide as a word: a smaller one is written alone and then read with the bytes beside it, and such a read waits until
+/// the write has reached the cache.
 #[derive(Clone, Copy, Debug)]
+#[repr(u64)]
 pub(super) enum Cell<'a> {
     /// Nothing.
     Missing,
@@ -87,8 +91,9 @@ impl Scratch {
     }
 }
 
-/// A value of a field's own type, ready for its column.
+/// A value of a field's own type, ready for its column. Its tag is a word for the reason given at [`Cell`].
 #[derive(Clone, Copy, Debug)]
+#[repr(u64)]
 pub(super) enum Datum<'a> {
     /// None.
     Null,

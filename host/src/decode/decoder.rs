@@ -58,6 +58,8 @@ impl Decoder {
     /// its offsets reach.
     pub fn decode(&mut self, batch: &RecordBatch, rows: Range<usize>, out: &mut Decoded) {
         out.clear();
+        out.source.reserve(rows.len());
+        out.event_times.reserve(rows.len());
         let mut columns: Vec<ColumnBuilder> = self
             .plan
             .columns

@@ -1,6 +1,7 @@
 //! Finds declared fields in a JSON object, in one pass over its text.
 //!
-//! serde_json drives visitors that descend along a tree of the declared paths; what lies beside them is checked and
+//! Nearly every record is read by `ordinary`. Here is the twin that knows all of JSON: it reads what that one leaves, says what is
+//! wrong with what is refused, and is what both mean. serde_json drives visitors that descend along a tree of the declared paths; what lies beside them is checked and
 //! skipped. The visitors themselves refuse nothing: a value of a wrong type goes into its cell as what it is, since a
 //! later duplicate of its key may still replace it. serde_json skips without recursion, and the visitors recurse no
 //! deeper than the declared paths, so no record can exhaust the stack.
@@ -13,7 +14,9 @@ use serde::de::{
 use serde_json::value::RawValue;
 
 use super::cell::{Cell, Scratch};
+use super::ordinary;
 use super::plan::DecoderError;
+use super::scan::Unusual;
 
 /// The most parts of a path: less than serde_json's own limit of nesting, 128.
 const MOST_PARTS: usize = 64;
@@ -27,13 +30,13 @@ pub(super) struct ObjectReader {
 
 /// One part of the declared paths.
 #[derive(Debug, Default)]
-struct Node {
+pub(super) struct Node {
     /// The cell for the value here, read by its type.
-    value: Option<usize>,
+    pub(super) value: Option<usize>,
     /// The cell for the value's source text.
-    raw: Option<usize>,
+    pub(super) raw: Option<usize>,
     /// The next parts. There are few, so a search through all costs less than a hash.
-    children: Vec<(Box<str>, Node)>,
+    pub(super) children: Vec<(Box<str>, Node)>,
 }
 
 impl ObjectReader {
@@ -76,6 +79,31 @@ impl ObjectReader {
         cells: &mut [Cell<'de>],
         scratch: &mut Scratch,
     ) -> Result<(), String> {
+        if self.read_ordinary(text, cells, scratch).is_ok() {
+            return Ok(());
+        }
+        cells.fill(Cell::Missing);
+        scratch.clear();
+        self.read_unusual(text, cells, scratch)
+    }
+
+    /// The same with a scanner.
+    pub(super) fn read_ordinary<'de>(
+        &self,
+        text: &'de str,
+        cells: &mut [Cell<'de>],
+        scratch: &mut Scratch,
+    ) -> Result<(), Unusual> {
+        ordinary::read(&self.root, text, cells, scratch)
+    }
+
+    /// The same with serde_json.
+    pub(super) fn read_unusual<'de>(
+        &self,
+        text: &'de str,
+        cells: &mut [Cell<'de>],
+        scratch: &mut Scratch,
+    ) -> Result<(), String> {
         // Said here, since serde_json would quote the whole of a string.
         if !text.trim_ascii_start().starts_with('{') {
             return Err("the value is not one JSON object: it does not begin with {".to_owned());
@@ -94,7 +122,8 @@ impl ObjectReader {
 }
 
 impl Node {
-    fn child(&self, key: &str) -> Option<&Node> {
+    #[inline]
+    pub(super) fn child(&self, key: &str) -> Option<&Node> {
         let found = self.children.iter().find(|(name, _)| &**name == key);
         found.map(|(_, node)| node)
     }
@@ -109,7 +138,7 @@ impl Node {
     }
 
     /// Makes all cells from here on missing.
-    fn forget(&self, cells: &mut [Cell<'_>]) {
+    pub(super) fn forget(&self, cells: &mut [Cell<'_>]) {
         for cell in [self.value, self.raw].into_iter().flatten() {
             cells[cell] = Cell::Missing;
         }
@@ -120,10 +149,10 @@ impl Node {
 }
 
 /// A place in the tree of paths, and where to put what is found.
-struct Walk<'w, 'de> {
-    node: &'w Node,
-    cells: &'w mut [Cell<'de>],
-    scratch: &'w mut Scratch,
+pub(super) struct Walk<'w, 'de> {
+    pub(super) node: &'w Node,
+    pub(super) cells: &'w mut [Cell<'de>],
+    pub(super) scratch: &'w mut Scratch,
 }
 
 impl<'de> Walk<'_, 'de> {

@@ -54,8 +54,10 @@ mod columns;
 mod decoder;
 mod event_time;
 mod json;
+mod ordinary;
 mod plan;
 mod property;
+mod scan;
 
 #[cfg(test)]
 mod tests;

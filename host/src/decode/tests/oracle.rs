@@ -7,6 +7,9 @@ use proptest::sample::select;
 use serde_json::Value;
 
 use super::*;
+use crate::decode::cell::{Cell, Scratch};
+use crate::decode::json::ObjectReader;
+use crate::decode::scan::Unusual;
 
 /// JSON text, in which keys may occur twice, strings be escaped and white space stand anywhere.
 fn json_text() -> impl Strategy<Value = String> {
@@ -68,6 +71,60 @@ fn declared() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec(field, 1..4)
 }
 
+/// A way of reading a record.
+type Read<'de, E> = fn(&ObjectReader, &'de str, &mut [Cell<'de>], &mut Scratch) -> Result<(), E>;
+
+/// What one way of reading a record puts into the cells.
+fn cells<'de, E>(
+    reader: &ObjectReader,
+    text: &'de str,
+    read: Read<'de, E>,
+) -> Result<Vec<String>, E> {
+    let mut scratch = Scratch::default();
+    let mut cells = vec![Cell::Missing; reader.cells()];
+    read(reader, text, &mut cells, &mut scratch)?;
+    let show = |cell: &Cell<'_>| match cell.text(&scratch) {
+        Some(text) => format!("{text:?}"),
+        None => format!("{cell:?}"),
+    };
+    Ok(cells.iter().map(show).collect())
+}
+
+fn reader(declared: &[&str]) -> ObjectReader {
+    let mut reader = ObjectReader::new();
+    for text in declared {
+        let field = field(text);
+        reader
+            .cell(&field.name, field.ty == FieldType::Json)
+            .unwrap();
+    }
+    reader
+}
+
+#[test]
+fn what_is_ordinary_never_needs_serde() {
+    let reader = reader(&["a: int64", "a: json", "b.c: text", "d: float64"]);
+    for text in [
+        "{}",
+        r#"{"a":1}"#,
+        r#" { "a" : -12345678901234567 , "x" : [ ] , "y" : { } } "#,
+        r#"{"x":"a \" quote and \u00e4 in what nobody reads","b":{"c":"text","x":null},"d":-1.5e3}"#,
+        r#"{"x":{"y":[1,2.5,{"z":[true,false,null,"\n"]}],"z":{"a":""}},"d":7,"b":{"c":"größer als ein Block, also länger als vierundsechzig Bytes"}}"#,
+        r#"{"b":{"c":"escapes: \n \ud83d\ude00"},"d":18446744073709551615,"a":9223372036854775808}"#,
+        r#"{"a":"text","b":[],"d":true,"a":{"x":{}}}"#,
+    ] {
+        let found = cells(&reader, text, ObjectReader::read_ordinary);
+        assert_eq!(
+            found.ok(),
+            cells(&reader, text, ObjectReader::read_unusual).ok()
+        );
+        assert!(
+            cells(&reader, text, ObjectReader::read_ordinary).is_ok(),
+            "{text}"
+        );
+    }
+}
+
 /// What a field is in a record, as text; `None` where that makes the record a bad one.
 fn expected(record: &Value, field: &Field) -> Option<String> {
     let found = field
@@ -98,6 +155,42 @@ fn expected(record: &Value, field: &Field) -> Option<String> {
 }
 
 proptest! {
+    #[test]
+    fn an_ordinary_reading_finds_what_serde_finds_or_nothing(
+        text in json_text(),
+        declared in declared(),
+        blanks in 0..130usize,
+        change in proptest::option::of((any::<proptest::sample::Index>(), select(&b"\"\\{}[]:,.-+e0159tfnu x\n\0\xc3"[..]))),
+    ) {
+        let mut bytes = " ".repeat(blanks).into_bytes();
+        bytes.extend(text.into_bytes());
+        if let Some((at, byte)) = change {
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+        }
+        if let Ok(text) = std::str::from_utf8(&bytes) {
+            let fields: Vec<&str> = declared.iter().map(String::as_str).collect();
+            let reader = reader(&fields);
+            let serde = cells(&reader, text, ObjectReader::read_unusual);
+            match cells(&reader, text, ObjectReader::read_ordinary) {
+                Ok(found) => prop_assert_eq!(Ok(found), serde),
+                // What is left is bad, or has an escape in a key.
+                Err(Unusual) => prop_assert!(serde.is_err() || text.contains('\\'), "{}", text),
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_are_read_to_the_last_digit(
+        number in "-?(0|[1-9][0-9]{0,30})(\\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?",
+        blanks in 0..20usize,
+    ) {
+        let text = format!("{{{}\"a\":{number}}}", " ".repeat(blanks));
+        let reader = reader(&["a: float64"]);
+        let serde = cells(&reader, &text, ObjectReader::read_unusual);
+        prop_assert_eq!(cells(&reader, &text, ObjectReader::read_ordinary).ok(), serde.ok());
+    }
+
     #[test]
     fn a_row_is_what_a_plain_reading_of_the_record_gives(text in json_text(), declared in declared()) {
         let record: Value = serde_json::from_str(&text).unwrap();
