@@ -77,22 +77,26 @@ pub(crate) fn run(args: &Args, workspace: &Workspace, shell: &Shell) -> Result<(
     let kafka = Kafka::apart(workspace, shell, BROKER);
     kafka.down()?;
     let broker = phases.run("kafka", || kafka.up())?;
+    let results = workspace.target.join("bench");
+    let program = |what: &str| {
+        let release = workspace.target.join("release");
+        let mut bench = Command::new("taskset");
+        bench.args(["-c", BROKER_CORE]);
+        bench.arg(release.join("millstream-bench"));
+        bench.args([what, "--bootstrap", &broker.address]);
+        bench.arg("--millstream").arg(release.join("millstream"));
+        bench.arg("--plugins").arg(workspace.plugins());
+        bench.args(["--cores", &args.cores]);
+        bench.arg("--table").arg(results.join(format!("{what}.md")));
+        // Start-up is that of components which have been compiled before.
+        bench.env("MILLSTREAM_CODE_CACHE", workspace.target.join("code"));
+        bench
+    };
     let measured = pin(broker.pid, shell).and_then(|()| {
-        phases.run("measuring", || {
-            let mut bench = Command::new("taskset");
-            bench.args(["-c", BROKER_CORE]);
-            bench.arg(workspace.target.join("release").join("millstream-bench"));
-            bench.args(["compare", "--bootstrap", &broker.address]);
-            let host = workspace.target.join("release").join("millstream");
-            bench.arg("--millstream").arg(host);
-            bench.arg("--plugins").arg(workspace.plugins());
+        phases.run("jobs", || {
+            let mut bench = program("compare");
             bench.arg("--peer-builds").arg(&builds);
             bench.arg("--peer-sources").arg(&sources);
-            bench.args(["--cores", &args.cores]);
-            // Start-up is that of components which have been compiled before.
-            bench.env("MILLSTREAM_CODE_CACHE", workspace.target.join("code"));
-            let results = workspace.target.join("bench");
-            bench.arg("--table").arg(results.join("table.md"));
             bench.arg("--chart").arg(results.join("chart.svg"));
             let (events, runs) = args.size();
             bench.args(["--events", &events.to_string()]);
@@ -101,7 +105,11 @@ pub(crate) fn run(args: &Args, workspace: &Workspace, shell: &Shell) -> Result<(
                 bench.args(is_set.then_some(flag));
             }
             shell.run(bench.args(&args.more))
-        })
+        })?;
+        if args.quick || !args.more.is_empty() {
+            return Ok(());
+        }
+        phases.run("latency", || shell.run(&mut program("latency")))
     });
     kafka.down()?;
     eprint!("\n{phases}");
@@ -117,7 +125,8 @@ fn publish(args: &Args, workspace: &Workspace) -> Result<()> {
     let results = workspace.target.join("bench");
     let docs = workspace.root.join("docs");
     fs::copy(results.join("chart.svg"), docs.join("benchmarks.svg")).context("the chart")?;
-    let table = fs::read_to_string(results.join("table.md")).context("the table")?;
+    let read = |name: &str| fs::read_to_string(results.join(name)).context("the table");
+    let (table, latency) = (read("compare.md")?, read("latency.md")?);
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let cpu = cpu
         .lines()
@@ -128,7 +137,8 @@ fn publish(args: &Args, workspace: &Workspace) -> Result<()> {
     };
     let (events, runs) = args.size();
     let text = format!(
-        "{events} clicks, each case {runs} times; {}, Linux {}, {}, {}. One core for the measured process, one for broker and reader.\n\n{table}",
+        "{events} clicks, each case {runs} times; {}, Linux {}, {}, {}. One core for the measured process, one for broker and reader.\n\n{table}\n\
+         How long after its watermark a result can be read, by a reader of committed records, at a steady pace, windows of 250 ms:\n\n{latency}",
         cpu.map_or("an unknown processor", |(_, name)| name),
         of("uname", "-r"),
         of("rustc", "--version"),

@@ -3,7 +3,7 @@
 //! All keys lie in one buffer, so that a new key allocates nothing of its own. The table holds their numbers only.
 //! Its hashes never leave the process, and their seed is fixed, so that a run can be repeated exactly.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
 
 use foldhash::fast::FixedState;
@@ -70,7 +70,7 @@ impl<K: Key + ?Sized> Keys<K> {
         let key = key.as_bytes();
         self.numbers
             .find(hash(key), |&number| {
-                at(&self.bytes, &self.ends, number) == key
+                is_same(at(&self.bytes, &self.ends, number), key)
             })
             .copied()
     }
@@ -81,7 +81,7 @@ impl<K: Key + ?Sized> Keys<K> {
         let (bytes, ends) = (&self.bytes, &self.ends);
         let entry = self.numbers.entry(
             hash(key),
-            |&number| at(bytes, ends, number) == key,
+            |&number| is_same(at(bytes, ends, number), key),
             |&number| hash(at(bytes, ends, number)),
         );
         match entry {
@@ -117,7 +117,30 @@ fn at<'a>(bytes: &'a [u8], ends: &[usize], number: usize) -> &'a [u8] {
 }
 
 fn hash(key: &[u8]) -> u64 {
-    FixedState::with_seed(0).hash_one(key)
+    // Nothing comes after it, so its length need not be hashed apart, as `hash_one` would.
+    let mut hasher = FixedState::with_seed(0).build_hasher();
+    hasher.write(key);
+    hasher.finish()
+}
+
+/// Whether two keys are equal.
+///
+/// In a component, `==` on slices is a call of a function that compares byte after byte. Here it is eight bytes at a time, the last of
+/// which may have been compared before.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    if let (Some(last), Some(other_last)) = (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        let (chunks, others) = (one.as_chunks::<8>().0, other.as_chunks::<8>().0);
+        let is_same = |(one, other): (&[u8; 8], &[u8; 8])| number(one) == number(other);
+        return number(last) == number(other_last) && chunks.iter().zip(others).all(is_same);
+    }
+    one.iter().zip(other).all(|(one, other)| one == other)
+}
+
+fn number(bytes: &[u8; 8]) -> u64 {
+    u64::from_le_bytes(*bytes)
 }
 
 #[cfg(test)]
@@ -129,6 +152,20 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn keys_are_the_same_if_all_their_bytes_are(
+            key in prop::collection::vec(any::<u8>(), 0..40),
+            change in any::<prop::sample::Index>(),
+        ) {
+            prop_assert!(is_same(&key, &key.clone()));
+            let mut longer = key.clone();
+            longer.push(0);
+            prop_assert!(!is_same(&key, &longer) && !is_same(&longer, &key));
+            let mut other = longer.clone();
+            other[change.index(longer.len())] ^= 1;
+            prop_assert!(!is_same(&longer, &other));
+        }
+
         #[test]
         fn keys_are_numbered_in_the_order_in_which_they_first_came(
             rows in prop::collection::vec(prop::collection::vec(0_u8..3, 0..5), 0..400),

@@ -5,8 +5,8 @@
 //! would have passed over, to the byte.
 //!
 //! No library does this within our rules. sonic-rs passes over what nobody reads by recursion, so that a record could exhaust the
-//! stack, and without a look at the digits of `\u`. simd-json writes into the text, and refuses numbers and halves of
-//! surrogate pairs also where nobody reads them. serde_json keeps every rule, and takes twice as long.
+//! stack, and without a look at the digits of `\u`. simd-json wants text that it may write into, and reads every value.
+//! serde_json keeps every rule, and takes twice as long.
 
 use wide::u8x16;
 

@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// How many clicks a second
     #[arg(long, default_value_t = 100_000)]
     rate: u64,
+    /// Where the table goes as Markdown, beside standard output
+    #[arg(long)]
+    table: Option<PathBuf>,
     /// For how long
     #[arg(long, default_value_t = 30)]
     seconds: u64,
@@ -70,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             at(100),
         ));
     }
-    table::print(&text)
+    table::show(&text, args.table.as_deref())
 }
 
 /// The latencies of all results.

@@ -189,11 +189,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         .iter()
         .filter_map(|case| Some(Row::of(*case, runs.get(case)?, args.events)))
         .collect();
-    let text = table::markdown(&rows);
-    table::print(&text)?;
-    if let Some(file) = &args.table {
-        std::fs::write(file, &text).with_context(|| file.display().to_string())?;
-    }
+    table::show(&table::markdown(&rows), args.table.as_deref())?;
     if let Some(file) = &args.chart {
         std::fs::write(file, table::chart(&rows)).with_context(|| file.display().to_string())?;
     }

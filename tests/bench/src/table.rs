@@ -2,9 +2,10 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::measure::Run;
 use crate::systems::Case;
@@ -134,9 +135,13 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
     text
 }
 
-/// Shows a text to whoever has called.
-pub(crate) fn print(text: &str) -> Result<()> {
-    Ok(std::io::stdout().lock().write_all(text.as_bytes())?)
+/// Shows a table to whoever has called, and writes it to a file if there is one.
+pub(crate) fn show(text: &str, file: Option<&Path>) -> Result<()> {
+    std::io::stdout().lock().write_all(text.as_bytes())?;
+    match file {
+        Some(file) => std::fs::write(file, text).with_context(|| file.display().to_string()),
+        None => Ok(()),
+    }
 }
 
 /// The height of a bar with the space around it, and where bars begin, in pixels.
