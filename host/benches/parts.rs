@@ -268,7 +268,11 @@ fn commit(c: &mut Criterion) {
                 let owner = owner(&log);
                 (log, owner)
             },
-            |(_, (session, offset))| session.commit(&outbox, &[offset.clone()]).unwrap(),
+            |(_, (session, offset))| {
+                session
+                    .commit(&outbox, std::slice::from_ref(offset))
+                    .unwrap()
+            },
             BatchSize::SmallInput,
         );
     });

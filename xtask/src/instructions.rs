@@ -1,7 +1,8 @@
 //! `cargo xtask instructions`: how many instructions a row of the main job costs, in the host and in the component, compared with what
 //! is written down. Instructions are the same on a busy machine, so that a gate can count them.
 //!
-//! valgrind's cachegrind counts two runs of `host/benches/rows.rs` with other numbers of rows; their difference is what the rows cost.
+//! valgrind's cachegrind counts two runs of `host/benches/rows.rs`, which write the same rows and read some of them or all; their difference
+//! is what reading costs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,9 @@ use crate::workspace::Workspace;
 const BASELINE: &str = "host/benches/rows.instructions";
 /// How many percent more there may be.
 const MORE: u64 = 5;
-/// How many rows the runs have: what else they do is the same in both.
-const ROWS: [u64; 2] = [20_000, 60_000];
+/// How many rows the runs read: what else they do is the same in both.
+const FEW: u64 = 20_000;
+const MANY: u64 = 60_000;
 
 #[derive(clap::Args, Default)]
 pub(crate) struct Args {
@@ -37,11 +39,11 @@ pub(crate) fn run(args: &Args, workspace: &Workspace, shell: &Shell) -> Result<(
     }
     plugins::build(&[], workspace, shell)?;
     let program = program(workspace)?;
-    // Compiles the component for valgrind's processor, which has fewer instructions than the machine's.
-    count(&program, 100, workspace, shell)?;
-    let few = count(&program, ROWS[0], workspace, shell)?;
-    let many = count(&program, ROWS[1], workspace, shell)?;
-    let counted = many.saturating_sub(few) / (ROWS[1] - ROWS[0]);
+    // The first run compiles the component for valgrind's processor, which has fewer instructions than the machine's.
+    count(&program, false, workspace, shell)?;
+    let few = count(&program, false, workspace, shell)?;
+    let many = count(&program, true, workspace, shell)?;
+    let counted = many.saturating_sub(few) / (MANY - FEW);
     let baseline = workspace.root.join(BASELINE);
     if args.update {
         eprintln!("{counted} instructions a row, written down in {BASELINE}");
@@ -78,7 +80,7 @@ fn program(workspace: &Workspace) -> Result<PathBuf> {
     let output = cargo.stderr(Stdio::inherit()).output().context("cargo")?;
     ensure!(output.status.success(), "the program could not be built");
     let messages = String::from_utf8_lossy(&output.stdout);
-    let executable = messages.lines().filter_map(|line| {
+    let mut executable = messages.lines().filter_map(|line| {
         let message: Value = serde_json::from_str(line).ok()?;
         let is_it = message["target"]["name"] == "rows";
         Some(PathBuf::from(
@@ -86,12 +88,12 @@ fn program(workspace: &Workspace) -> Result<PathBuf> {
         ))
     });
     executable
-        .last()
+        .next_back()
         .context("cargo does not say where the program is")
 }
 
-/// The instructions of a run with so many rows.
-fn count(program: &Path, rows: u64, workspace: &Workspace, shell: &Shell) -> Result<u64> {
+/// The instructions of a run that reads few rows or many.
+fn count(program: &Path, reads_many: bool, workspace: &Workspace, shell: &Shell) -> Result<u64> {
     shell.check()?;
     let code = workspace.target.join("code-of-valgrind");
     fs::create_dir_all(&code).with_context(|| code.display().to_string())?;
@@ -105,13 +107,15 @@ fn count(program: &Path, rows: u64, workspace: &Workspace, shell: &Shell) -> Res
         .arg("--smc-check=all-non-file")
         .arg(program)
         .env("MILLSTREAM_CODE_CACHE", &code)
-        .env("MILLSTREAM_BENCH_ROWS", rows.to_string())
+        .env("MILLSTREAM_BENCH_FEW", FEW.to_string())
+        .env("MILLSTREAM_BENCH_MANY", MANY.to_string())
+        .envs(reads_many.then_some(("MILLSTREAM_BENCH_READS_MANY", "yes")))
         .current_dir(workspace.root.join("host"))
         .output()
         .context("valgrind")?;
     let told = String::from_utf8_lossy(&output.stderr);
     if !output.status.success() {
-        bail!("a run of {rows} rows under valgrind failed:\n{told}");
+        bail!("a run under valgrind failed:\n{told}");
     }
     refs(&told).with_context(|| format!("valgrind does not say how many instructions:\n{told}"))
 }

@@ -50,9 +50,9 @@ mod tests {
 
     #[test]
     fn counts_add_up() {
-        let [one, two] = [json!({}), json!({})];
-        let rows =
-            testing::aggregate_in_parts::<RowCount>(json!({}), &[&[one.clone()], &[], &[one, two]]);
+        let rows = [json!({}), json!({}), json!({})];
+        let parts = [&rows[..1], &[], &rows[1..]];
+        let rows = testing::aggregate_in_parts::<RowCount>(json!({}), &parts);
         assert_eq!(rows, [json!({"rows": 3})]);
     }
 }

@@ -78,8 +78,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     let value = message.payload().context("a click has a value")?;
                     state.take(args.job, message.partition(), value, &out)?;
                 }
-                None => _ = out.producer.poll(Duration::ZERO),
-            };
+                None => {
+                    out.producer.poll(Duration::ZERO);
+                }
+            }
         }
     }
     let mut batches = Batches::new(consumer, &args.source, count(args.partitions)?)?;
