@@ -137,7 +137,8 @@ fn publish(args: &Args, workspace: &Workspace) -> Result<()> {
     };
     let (events, runs) = args.size();
     let text = format!(
-        "{events} clicks, each case {runs} times; {}, Linux {}, {}, {}. One core for the measured process, one for broker and reader.\n\n{table}\n\
+        "{events} clicks, each case {runs} times; {}, Linux {}, {}, {}. One core for the measured process, one for broker and reader.\n\n\
+         ![CPU seconds per million records](benchmarks.svg)\n\n{table}\n\
          How long after its watermark a result can be read, by a reader of committed records, at a steady pace, windows of 250 ms:\n\n{latency}",
         cpu.map_or("an unknown processor", |(_, name)| name),
         of("uname", "-r"),
