@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
 use crate::jobs::{Expected, Job};
 use crate::measure::{Bench, Run};
@@ -159,7 +159,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         // Interleaved, so that what the machine does meanwhile meets all alike.
         for case in &cases {
             let mut measured = Vec::new();
-            for events in [FEW, args.events] {
+            // The very first run compiles the component, and fills the caches of the system.
+            let warm_up = (number == 1).then_some(FEW);
+            for events in warm_up.into_iter().chain([FEW, args.events]) {
                 let clicks = Clicks {
                     topic: format!("bench-{}-{events}", case.partitions),
                     partitions: case.partitions,
@@ -176,7 +178,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
                     .or_insert_with(|| case.job.expected(events, args.minutes, partitions));
                 measured.push(bench.run(case, &clicks, expected)?);
             }
-            let pair = (measured[0], measured[1]);
+            let [.., small, large] = measured[..] else {
+                bail!("{case}: two runs are measured");
+            };
+            let pair = (small, large);
             eprintln!(
                 "{number}/{}  {case}: {}",
                 args.runs,

@@ -93,7 +93,7 @@ impl Queues {
     /// Takes what is there, up to so many records and about so many bytes, of each partition in turn.
     ///
     /// # Errors
-    /// If the queue of a partition told of one. What was taken before is good.
+    /// If the queue of a partition told of one. What was taken is then of no use: a record may be missing where the error stood.
     pub(super) fn take(
         &mut self,
         into: &mut Fetched,

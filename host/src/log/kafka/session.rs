@@ -231,12 +231,10 @@ impl Session for KafkaSession {
             if let Some(event) = self.consumer.context().next_event() {
                 return Ok(self.take(event));
             }
-            match self.queues.take(into, POLL_RECORDS, POLL_BYTES) {
-                // What came before an error is good.
-                Err(error) if into.is_empty() => return Err(self.poll_error(&error)),
-                Err(error) => tracing::debug!(%error, "poll"),
-                Ok(()) => {}
-            }
+            // Nothing that came beside an error is used: a record may be missing in between, and all of it comes again.
+            self.queues
+                .take(into, POLL_RECORDS, POLL_BYTES)
+                .map_err(|error| self.poll_error(&error))?;
             let left = deadline.saturating_duration_since(Instant::now());
             if !into.is_empty() || left.is_zero() {
                 return Ok(Polled::Records);
