@@ -20,7 +20,6 @@ mod members;
 mod orphans;
 mod outside;
 mod plain;
-mod queues;
 mod reader;
 mod records;
 mod sending;
