@@ -20,6 +20,7 @@ mod members;
 mod orphans;
 mod outside;
 mod plain;
+mod queues;
 mod reader;
 mod records;
 mod sending;

@@ -1,26 +1,29 @@
 //! Commits without transactions: records first, offsets once every record has been acknowledged.
 //!
 //! A failure between the two leaves records that the next owner of the partitions writes again. Whatever fails, the caller is told that the
-//! commit was aborted: going back to the committed offsets is right in every case.
+//! commit was aborted: going back to the committed offsets is right in every case. That a member comes or goes is not a failure: the
+//! offsets wait for the group's next generation, since going back would write everything twice each time that a worker is added.
 
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, Producer};
 use rdkafka::topic_partition_list::TopicPartitionList;
 
-use super::KafkaLog;
 use super::contexts::{Deliveries, Group};
 use super::known::KnownTopics;
 use super::sending::{producer, send_all};
 use super::transaction::before_anything;
 use super::verdict::{Fault, fault};
+use super::{KafkaLog, PAUSE};
 use crate::fail_point::{FailPoint, reach};
 use crate::log::{CommitError, LogError, Outbox, Written};
 
 /// How long the broker may take for the records of one commit.
 const PRODUCE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long offsets wait for the group to agree on who is in it.
+const AGREEMENT: Duration = Duration::from_secs(3);
 
 /// An idempotent producer without transactions.
 pub(super) struct Plain {
@@ -65,13 +68,40 @@ impl Plain {
         })?;
         reach(FailPoint::Produced);
         if offsets.count() > 0 {
-            consumer
-                .commit(offsets, CommitMode::Sync)
-                .map_err(|error| failed(&error))?;
+            commit_offsets(offsets, consumer).map_err(|error| failed(&error))?;
         }
         reach(FailPoint::OffsetsSent);
         Ok(written)
     }
+}
+
+/// Commits as a member of whichever generation the group is in. What a member has it keeps from one generation to the next until it
+/// has answered a revocation, unless the group took it for dead, which the client knows.
+fn commit_offsets(
+    offsets: &TopicPartitionList,
+    consumer: &BaseConsumer<Group>,
+) -> Result<(), KafkaError> {
+    let deadline = Instant::now() + AGREEMENT;
+    loop {
+        match consumer.commit(offsets, CommitMode::Sync) {
+            Err(error)
+                if is_of_another_generation(&error)
+                    && !consumer.assignment_lost()
+                    && Instant::now() < deadline =>
+            {
+                std::thread::park_timeout(PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Whether the group has gone on, or is about to, since the client last heard of it.
+fn is_of_another_generation(error: &KafkaError) -> bool {
+    matches!(
+        error.rdkafka_error_code(),
+        Some(RDKafkaErrorCode::IllegalGeneration | RDKafkaErrorCode::RebalanceInProgress)
+    )
 }
 
 fn failed(error: &KafkaError) -> CommitError {
@@ -87,8 +117,6 @@ fn failed(error: &KafkaError) -> CommitError {
 
 #[cfg(test)]
 mod tests {
-    use rdkafka::error::RDKafkaErrorCode;
-
     use super::*;
 
     #[test]

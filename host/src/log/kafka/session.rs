@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
+use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
@@ -23,7 +24,7 @@ use super::holdings::Holdings;
 use super::orphans::Orphans;
 use super::outside::{committed, native_offsets};
 use super::plain::Plain;
-use super::records::append;
+use super::queues::Queues;
 use super::transaction::{Transactions, owner_of};
 use super::{KafkaLog, PAUSE, REQUEST_TIMEOUT};
 use crate::log::{
@@ -41,8 +42,10 @@ const HEARTBEAT: &str = "1000";
 /// process takes to join and the next heartbeat to tell.
 const FENCING_SHOWS: Duration = Duration::from_secs(3);
 
-/// A member of a consumer group.
+/// A member of a consumer group. Used from the thread that has joined.
 pub struct KafkaSession {
+    /// Let go of before the consumer that they belong to.
+    queues: Queues,
     consumer: OpenConsumer,
     holdings: Holdings,
     /// What is not fetched for the time being.
@@ -110,6 +113,7 @@ impl KafkaSession {
             .subscribe(&topics)
             .map_err(|error| log_error(&error))?;
         Ok(Self {
+            queues: Queues::new(consumer.client()),
             consumer: OpenConsumer::new(consumer),
             holdings: Holdings::default(),
             paused: BTreeSet::new(),
@@ -216,28 +220,27 @@ impl Session for KafkaSession {
             return Ok(self.take(event));
         }
         self.orphans.look();
-        let (mut records, mut bytes, mut wait) = (0, 0, wait);
-        while records < POLL_RECORDS && bytes < POLL_BYTES {
-            let polled = self.consumer.poll(wait);
-            // What came before an event is good, and the event is told by the next poll.
-            let event = match polled {
-                Some(Ok(message)) => {
-                    bytes += append(&message, into);
-                    records += 1;
-                    wait = Duration::ZERO;
-                    continue;
-                }
-                Some(Err(error)) if records > 0 => {
-                    tracing::debug!(%error, "poll");
-                    break;
-                }
+        let deadline = Instant::now() + wait;
+        loop {
+            // What the group and the client say; records come by the queues.
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => return Err(stray(&message)),
                 Some(Err(error)) => return Err(self.poll_error(&error)),
-                None if records > 0 => break,
-                None => self.consumer.context().next_event(),
-            };
-            return Ok(event.map_or(Polled::Records, |event| self.take(event)));
+                None => {}
+            }
+            if let Some(event) = self.consumer.context().next_event() {
+                return Ok(self.take(event));
+            }
+            // Nothing that came beside an error is used: a record may be missing in between, and all of it comes again.
+            self.queues
+                .take(into, POLL_RECORDS, POLL_BYTES)
+                .map_err(|error| self.poll_error(&error))?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            if !into.is_empty() || left.is_zero() {
+                return Ok(Polled::Records);
+            }
+            std::thread::park_timeout(left);
         }
-        Ok(Polled::Records)
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {
@@ -254,6 +257,11 @@ impl Session for KafkaSession {
         }
         if from.is_empty() {
             return Ok(());
+        }
+        for (at, offset) in from {
+            self.queues
+                .open(self.consumer.client(), at, *offset)
+                .map_err(|error| log_error(&error))?;
         }
         self.consumer
             .incremental_assign(&positions(from)?)
@@ -285,7 +293,10 @@ impl Session for KafkaSession {
                         .try_for_each(|element| element.error())
                 });
             match sought {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    read.iter().for_each(|(at, to)| self.queues.seek(at, *to));
+                    return Ok(());
+                }
                 Err(error)
                     if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State)
                         && Instant::now() < deadline =>
@@ -337,6 +348,7 @@ impl Session for KafkaSession {
         {
             tracing::debug!(%error, "giving up partitions that were paused");
         }
+        stopped.iter().for_each(|at| self.queues.close(at));
         self.consumer
             .incremental_unassign(&listed(&stopped))
             .map_err(|error| log_error(&error))
@@ -374,6 +386,15 @@ impl Drop for KafkaSession {
             tracing::debug!(%error, "leaving");
         }
     }
+}
+
+/// A record that has come by another way than its partition's queue, whose place among the others nobody knows.
+fn stray(message: &impl Message) -> LogError {
+    let at = TopicPartition::new(message.topic(), message.partition());
+    let offset = message.offset();
+    LogError::Unavailable(format!(
+        "{at}, offset {offset}: it came from the consumer's own queue"
+    ))
 }
 
 fn listed(partitions: &[TopicPartition]) -> TopicPartitionList {
