@@ -11,8 +11,9 @@ use super::errors::log_error;
 use super::records::native_record;
 use crate::log::{LogError, Outbox, Written};
 
-/// How long to serve callbacks before looking again. A call takes all of it, so this is what a commit may wait in vain.
-const LOOK: Duration = Duration::from_millis(1);
+/// How long to leave librdkafka's threads alone before looking again. `BaseProducer::poll` counts in whole milliseconds and spins through
+/// shorter ones, so it is never given a time to wait.
+const LOOK: Duration = Duration::from_micros(200);
 
 /// An idempotent producer, with further settings that can't be overridden.
 pub(super) fn producer(
@@ -59,7 +60,7 @@ pub(super) fn send_all(
             if !full || Instant::now() > deadline {
                 return Err(error);
             }
-            producer.poll(LOOK);
+            serve_or_wait(producer);
         }
     }
     // librdkafka's own flush looks only every 100 ms.
@@ -67,9 +68,18 @@ pub(super) fn send_all(
         if Instant::now() > deadline {
             return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
         }
-        producer.poll(LOOK);
+        serve_or_wait(producer);
     }
     producer.context().finish()
+}
+
+/// Serves a callback if one is waiting, or waits a little.
+fn serve_or_wait(producer: &BaseProducer<Deliveries>) {
+    let before = producer.in_flight_count();
+    producer.poll(Duration::ZERO);
+    if producer.in_flight_count() >= before {
+        std::thread::park_timeout(LOOK);
+    }
 }
 
 /// Serves all callbacks that are waiting.
