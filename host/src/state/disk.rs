@@ -41,7 +41,7 @@ use super::task::{Position, TaskId};
 /// What the engine holds of files, for all tasks of the store.
 const CACHE_BYTES: u64 = 16 << 20;
 /// What it gathers of a task before it writes a file.
-const GATHER_BYTES: u64 = 16 << 20;
+const GATHER_BYTES: u64 = 4 << 20;
 /// The least that it takes as the limit of its journals.
 const JOURNAL_BYTES: u64 = 64 << 20;
 /// A store has few files, and a process many stores.

@@ -15,6 +15,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How long the reader of results waits for one.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The cores of a case with two workers: that of the broker and of who measures too.
+const ALL_CORES: &str = "0,1";
+
 /// What a run has cost.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
@@ -49,7 +52,11 @@ impl Bench<'_> {
         let bootstrap = &self.topics.bootstrap;
         let line = case.line(self.places, bootstrap, clicks, &sink, folder.path())?;
         let begun = Instant::now();
-        let mut process = Process::start(&case.to_string(), &line, self.cores, &said)?;
+        let cores = match case.workers {
+            1 => self.cores,
+            _ => ALL_CORES,
+        };
+        let mut process = Process::start(&case.to_string(), &line, cores, &said)?;
         let run = follow(case, &mut process, &reader, begun, expected);
         let ended = process.end();
         let told = || {

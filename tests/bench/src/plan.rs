@@ -79,6 +79,7 @@ fn all() -> Vec<Case> {
                 cases.push(Case {
                     job,
                     partitions,
+                    workers: 1,
                     system: *system,
                     guarantee: *guarantee,
                 });
@@ -87,6 +88,9 @@ fn all() -> Vec<Case> {
         cases
     };
     let both = [ExactlyOnce, AtLeastOnce];
+    let two_workers = of(Headline, 4, &[Millstream], &[ExactlyOnce])
+        .into_iter()
+        .map(|case| Case { workers: 2, ..case });
     [
         of(Headline, 1, &[Millstream, Flink, KafkaStreams], &both),
         of(
@@ -102,6 +106,7 @@ fn all() -> Vec<Case> {
             &[AtLeastOnce],
         ),
         of(Headline, 4, &[Millstream, Flink], &[ExactlyOnce]),
+        two_workers.collect(),
         of(Headline, 4, &[Native], &[AtLeastOnce]),
         of(Keyed, 1, &[Millstream, Flink, KafkaStreams], &both),
         of(Keyed, 1, &[Native, Bytewax], &[AtLeastOnce]),

@@ -47,6 +47,8 @@ pub(crate) enum Guarantee {
 pub(crate) struct Case {
     pub(crate) job: Job,
     pub(crate) partitions: u32,
+    /// Of Millstream; each has a core. The second is that of the broker.
+    pub(crate) workers: u32,
     pub(crate) system: System,
     pub(crate) guarantee: Guarantee,
 }
@@ -89,10 +91,11 @@ impl std::fmt::Display for Case {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{} {} p{} {}",
+            "{} {} p{} w{} {}",
             self.job.name(),
             self.system.name(),
             self.partitions,
+            self.workers,
             self.guarantee.name()
         )
     }
@@ -264,7 +267,7 @@ impl Case {
         } else {
             "json"
         };
-        let mut file = format!("name = \"{sink}\"\n");
+        let mut file = format!("name = \"{sink}\"\nworkers = {}\n", self.workers);
         if self.system == System::PerRecord {
             file.push_str("batch_rows = 1\n");
         }

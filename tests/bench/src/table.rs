@@ -58,6 +58,8 @@ pub(crate) struct Row {
     memory: Spread,
     /// CPU seconds until a thousand records are through.
     start: Spread,
+    /// Seconds of wall time until they are.
+    start_wall: Spread,
 }
 
 /// CPU seconds per million records, less start-up.
@@ -101,6 +103,7 @@ impl Row {
             }),
             memory: of(&|(_, large)| as_f64(large.used.memory >> 10) / 1024.0),
             start: of(&|(small, _)| seconds(small.used.cpu)),
+            start_wall: of(&|(small, _)| seconds(small.wall)),
         }
     }
 }
@@ -108,19 +111,21 @@ impl Row {
 /// All rows as a table.
 pub(crate) fn markdown(rows: &[Row]) -> String {
     let mut text = String::from(
-        "| job | partitions | system | guarantee | CPU s per million | of the second half | thousand records a second | MiB | start-up, CPU s |\n\
-         |---|---|---|---|---|---|---|---|---|\n",
+        "| job | partitions | workers | system | guarantee | CPU s per million | of the second half | thousand records a second | MiB \
+         | start-up, CPU s | start-up, s |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for row in rows {
         let Case {
             job,
             partitions,
+            workers,
             system,
             guarantee,
         } = row.case;
         writeln!(
             text,
-            "| {} | {partitions} | {} | {} | {} | {} | {} | {:.0} | {:.2} |",
+            "| {} | {partitions} | {workers} | {} | {} | {} | {} | {} | {:.0} | {:.2} | {:.2} |",
             job.name(),
             system.name(),
             guarantee.name(),
@@ -129,6 +134,7 @@ pub(crate) fn markdown(rows: &[Row]) -> String {
             row.rate,
             row.memory.most,
             row.start.middle,
+            row.start_wall.middle,
         )
         .expect("a string takes what is written");
     }

@@ -15,6 +15,12 @@ use crate::log::{LogError, Outbox, Written};
 /// shorter ones, so it is never given a time to wait.
 const LOOK: Duration = Duration::from_micros(200);
 
+/// At most about so many records are under way, which is two full requests: what waits longer in librdkafka's queues is cold when its turn
+/// comes, and its memory is that of a whole commit.
+const UNDER_WAY: i32 = 20_000;
+/// After so many records it is looked whether they are.
+const STRETCH: usize = 1_000;
+
 /// An idempotent producer, with further settings that can't be overridden.
 pub(super) fn producer(
     log: &KafkaLog,
@@ -54,7 +60,13 @@ pub(super) fn send_all(
     deadline: Instant,
 ) -> Result<Written, KafkaError> {
     producer.context().start();
-    for record in outbox.records() {
+    for (number, record) in outbox.records().enumerate() {
+        while number % STRETCH == 0 && producer.in_flight_count() > UNDER_WAY {
+            if Instant::now() > deadline {
+                return Err(KafkaError::Flush(RDKafkaErrorCode::OperationTimedOut));
+            }
+            serve_or_wait(producer);
+        }
         while let Err((error, _)) = producer.send(native_record(&record)) {
             let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
             if !full || Instant::now() > deadline {
