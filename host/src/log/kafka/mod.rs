@@ -25,6 +25,7 @@ mod reader;
 mod records;
 mod sending;
 mod session;
+mod topics;
 mod transaction;
 mod verdict;
 mod writer;

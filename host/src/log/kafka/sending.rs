@@ -8,7 +8,7 @@ use rdkafka::producer::{BaseProducer, Producer};
 use super::KafkaLog;
 use super::contexts::Deliveries;
 use super::errors::log_error;
-use super::records::native_record;
+use super::topics::Topics;
 use crate::log::{LogError, Outbox, Written};
 
 /// How long to leave librdkafka's threads alone before looking again. `BaseProducer::poll` counts in whole milliseconds and spins through
@@ -60,6 +60,7 @@ pub(super) fn send_all(
     deadline: Instant,
 ) -> Result<Written, KafkaError> {
     producer.context().start();
+    let mut topics = Topics::new(producer.client());
     for (number, record) in outbox.records().enumerate() {
         while number % STRETCH == 0 && producer.in_flight_count() > UNDER_WAY {
             if Instant::now() > deadline {
@@ -67,7 +68,7 @@ pub(super) fn send_all(
             }
             serve_or_wait(producer);
         }
-        while let Err((error, _)) = producer.send(native_record(&record)) {
+        while let Err(error) = topics.send(&record) {
             let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
             if !full || Instant::now() > deadline {
                 return Err(error);
