@@ -19,6 +19,7 @@ mod known;
 mod members;
 mod orphans;
 mod outside;
+mod place;
 mod plain;
 mod queues;
 mod reader;

@@ -8,7 +8,7 @@
 //!
 //! What it does not promise is that a message is handed out once. At each change of an assignment it stops all partitions for a moment,
 //! and goes on from what it has noted as taken; it notes that only at the end of a call for a batch, so that a change in the middle
-//! of one makes all of it come again. So the place of each partition is kept here, and what lies before it is passed over.
+//! of one makes all of it come again. So the place of each partition is kept here, and what comes again is passed over.
 
 #![expect(
     unsafe_code,
@@ -25,6 +25,7 @@ use rdkafka::client::{Client, ClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaRespErr;
 
+use super::place::Place;
 use crate::log::{Fetched, Offset, RecordBatch, TopicPartition};
 use crate::time::Timestamp;
 
@@ -88,7 +89,7 @@ impl Queues {
         self.partitions.push(Partition {
             at: at.clone(),
             queue: Queue::waking_this_thread(queue),
-            next: from.0,
+            place: Place::at(from),
         });
         Ok(())
     }
@@ -97,7 +98,7 @@ impl Queues {
     pub(super) fn seek(&mut self, at: &TopicPartition, to: Offset) {
         let sought = self.partitions.iter_mut().find(|open| open.at == *at);
         if let Some(partition) = sought {
-            partition.next = to.0;
+            partition.place = Place::at(to);
         }
     }
 
@@ -119,14 +120,14 @@ impl Queues {
         let count = self.partitions.len();
         for turn in 0..count {
             let most = (bytes / self.bytes_each).max(FEWEST).min(records);
-            let Partition { at, queue, next } = &mut self.partitions[(self.next + turn) % count];
+            let Partition { at, queue, place } = &mut self.partitions[(self.next + turn) % count];
             let messages = &mut self.messages[..most.min(MOST)];
             let taken = queue.take(messages);
             if taken == 0 {
                 continue;
             }
             let batch = into.batch_mut(&at.topic, at.partition);
-            let (had, error) = append(&messages[..taken], next, batch);
+            let (had, error) = append(&messages[..taken], place, batch);
             self.bytes_each = (had / taken).max(1);
             if let Some(error) = error {
                 return Err(error);
@@ -145,18 +146,18 @@ impl Queues {
 struct Partition {
     at: TopicPartition,
     queue: Queue,
-    /// The offset from which on its records have not been handed out.
-    next: i64,
+    place: Place,
 }
 
-/// Copies messages from an offset on into a batch, moves that behind them, and gives them back. Returns how many bytes they had, and the
-/// error among them, if there is one.
+/// Copies messages that have not been handed out into a batch, and gives all back. Returns how many bytes they had, and the error among
+/// them, if there is one.
 fn append(
     messages: &[*mut native::rd_kafka_message_t],
-    next: &mut i64,
+    place: &mut Place,
     into: &mut RecordBatch,
 ) -> (usize, Option<KafkaError>) {
     let (mut bytes, mut error) = (0, None);
+    place.begin_batch();
     for message in messages {
         // SAFETY: librdkafka has filled this pointer; the message and what it points to live until it is destroyed below.
         let (code, offset, timestamp, key, value) = unsafe {
@@ -169,10 +170,9 @@ fn append(
         };
         if code != RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR {
             error = Some(KafkaError::MessageConsumption(code.into()));
-        } else if offset >= *next {
+        } else if place.is_new(offset) {
             into.push(Offset(offset), Timestamp(timestamp), key, value);
             bytes += key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len);
-            *next = offset + 1;
         }
         // SAFETY: destroyed once, and nothing of it is used any more.
         unsafe { native::rd_kafka_message_destroy(*message) };
