@@ -36,10 +36,11 @@ impl KafkaReader {
         let info = info.ok_or_else(|| LogError::NoTopic(topic.to_owned()))?;
         let place = |partition| {
             let listed = from.iter().find(|(listed, _)| *listed == partition);
-            let offset = listed.map_or(NativeOffset::Beginning, |(_, at)| {
-                NativeOffset::Offset(at.0)
-            });
-            (partition, offset)
+            // Where the first records are gone, librdkafka goes on at the first that is there. Asked for the beginning it would ask the
+            // broker first, for which it takes half a second.
+            let first = Offset(0);
+            let offset = listed.map_or(first, |(_, at)| *at);
+            (partition, NativeOffset::Offset(offset.0))
         };
         Self::from(log, topic, (0..info.partitions).map(place), "earliest")
     }
@@ -74,6 +75,8 @@ impl KafkaReader {
                     ("group.id", "millstream-reader"),
                     ("enable.auto.commit", "false"),
                     ("enable.partition.eof", "true"),
+                    // So long it takes to learn that there is nothing more.
+                    ("fetch.wait.max.ms", "50"),
                     ("isolation.level", "read_committed"),
                     ("auto.offset.reset", where_offsets_are_gone),
                 ],
