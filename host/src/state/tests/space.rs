@@ -19,7 +19,7 @@ pub(super) fn value(batch: u64) -> Vec<u8> {
 }
 
 /// Batches go round so many keys.
-pub(super) const KEYS: u64 = 7;
+pub(super) const KEYS: u64 = 3;
 
 /// Applies batches until the engine has written a file of entries, and one more. Returns how many.
 pub(super) fn fill(store: &mut DiskStore, folder: &Path, task: TaskId) -> u64 {
