@@ -1,4 +1,7 @@
 //! Which of the records that librdkafka hands out for a partition have been handed out before. Pure.
+//!
+//! Offsets alone can't tell a topic that was made anew from records that come again, where the new one ends within the last batch of the
+//! old. That a topic was deleted librdkafka tells as an error, after which a session begins its partitions again.
 
 use crate::log::Offset;
 

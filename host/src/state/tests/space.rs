@@ -18,7 +18,7 @@ pub(super) fn value(batch: u64) -> Vec<u8> {
     bytes
 }
 
-/// Batches go round so many keys.
+/// Batches go round so many keys, which is fewer than the batches that the engine gathers before it writes a file.
 pub(super) const KEYS: u64 = 3;
 
 /// Applies batches until the engine has written a file of entries, and one more. Returns how many.
