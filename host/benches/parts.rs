@@ -220,6 +220,7 @@ fn owner(log: &EmbeddedLog) -> (impl Session + use<>, GroupOffset) {
         group: "bench".to_owned(),
         member: "one".to_owned(),
         topics: vec![SOURCE.to_owned()],
+        apart: None,
         delivery: Delivery::ExactlyOnce,
     };
     let mut session = log.join(&membership).unwrap();

@@ -92,6 +92,8 @@ pub(crate) enum Fault {
     Withheld,
     /// A poll handed out only some of a batch.
     PartialBatch,
+    /// A poll failed that had taken records.
+    BesideAnError,
     /// A partition that brought nothing for long.
     IdlePartition,
     /// A partition that never brought anything.
@@ -170,6 +172,7 @@ impl Fault {
             Fault::StoreFull,
             Fault::Withheld,
             Fault::PartialBatch,
+            Fault::BesideAnError,
             Fault::IdlePartition,
             Fault::SilentPartition,
             Fault::Trap,

@@ -159,6 +159,16 @@ impl Session for SimSession {
                         into.batches().map(of).collect::<Vec<_>>().join(" ")
                     )
                 });
+                let fails = self.world.with(|state| {
+                    let odds = state.odds.away;
+                    state.happens(odds, Fault::BesideAnError)
+                });
+                if fails {
+                    self.world
+                        .note(self.me, || "and an error beside them".to_owned());
+                    let why = "something may lack among them".to_owned();
+                    return Err(LogError::Unavailable(why));
+                }
             }
         } else {
             self.take_note(&polled);

@@ -143,6 +143,7 @@ pub(crate) fn join<L: Log>(job: &Job, log: &L) -> L::Session {
             group: job.name.clone(),
             member: "test-0".to_owned(),
             topics: vec![job.clicks.clone(), format!("{}-repartition", job.name)],
+            apart: None,
             delivery: Delivery::ExactlyOnce,
         })
         .unwrap();

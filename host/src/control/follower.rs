@@ -149,12 +149,13 @@ impl<'a, L: Log> Follower<'a, L> {
         let mut fetched = Fetched::new();
         self.reader.poll(&mut fetched, WAIT)?;
         let heard = &mut self.heard;
-        let changed = read(&fetched, &mut self.history, |offset, message| {
-            if let Message::Deploy(deploy) = message {
-                heard.push((deploy.token.clone(), offset.0.unsigned_abs() + 1));
-            }
-        })?;
-        self.is_news |= changed;
+        for batch in fetched.batches() {
+            self.is_news |= read(batch, &mut self.history, |offset, message| {
+                if let Message::Deploy(deploy) = message {
+                    heard.push((deploy.token.clone(), offset.0.unsigned_abs() + 1));
+                }
+            })?;
+        }
         Ok(())
     }
 

@@ -19,6 +19,7 @@ mod error;
 pub mod kafka;
 mod murmur2;
 mod outbox;
+mod whole;
 mod written;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ pub use batch::{Fetched, Header, RecordBatch};
 pub use error::{CommitError, LogError};
 pub use murmur2::partition_of;
 pub use outbox::{Outbox, OutboxMark, OutboxRecord, RecordParts};
+pub use whole::read_whole;
 pub use written::Written;
 
 use crate::time::Timestamp;
@@ -143,6 +145,9 @@ pub struct Membership {
     pub member: String,
     /// The topics whose partitions the group shares.
     pub topics: Vec<String>,
+    /// One more, whose partitions weigh differently, so that it is shared out by itself: each member gets its part of it, and its part of
+    /// the others.
+    pub apart: Option<String>,
     /// How it commits.
     pub delivery: Delivery,
 }
@@ -151,6 +156,11 @@ impl Membership {
     /// The name under which it commits, and that the group knows it by: `{group}-{member}`.
     pub fn transactional_id(&self) -> String {
         format!("{}-{}", self.group, self.member)
+    }
+
+    /// The topics that are shared, in the one way or the other.
+    pub fn all_topics(&self) -> Vec<String> {
+        self.topics.iter().chain(&self.apart).cloned().collect()
     }
 }
 

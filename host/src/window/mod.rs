@@ -30,6 +30,6 @@ pub use calendar::{Calendar, Unit};
 pub use horizon::Horizon;
 pub use idleness::{Reading, Silence, Standing, last_event, promise};
 pub use pane::{Pane, Window};
-pub use sessions::{Key, Publicity, Session, Sessions};
+pub use sessions::{Changed, Key, Publicity, Session, Sessions};
 pub use slots::{KeySlot, Owner, Slot, Slots};
 pub use watermark::{PartitionWatermark, Watermarks};

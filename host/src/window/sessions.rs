@@ -3,7 +3,9 @@
 //! A row covers the time from its own up to its gap later. Rows of a key whose spans overlap are one session, so the sessions of a key
 //! never do. Contents stay in the panes in which they came to lie when sessions join; the session lists them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
+
+use foldhash::quality::FixedState;
 
 use super::Window;
 
@@ -33,17 +35,28 @@ pub enum Publicity {
     Published,
 }
 
+/// A session that has changed, or is no more.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Changed {
+    /// Its key.
+    pub key: Key,
+    /// Its name; see [`Session::panes`].
+    pub name: Window,
+    /// Whether it was there when changes were last asked for.
+    pub was_there: bool,
+}
+
 /// The sessions of a task.
 #[derive(Clone, Debug, Default)]
 pub struct Sessions {
     /// By key, then by the start of their spans.
-    keys: BTreeMap<Key, Vec<Session>>,
+    keys: HashMap<Key, Vec<Session>, FixedState>,
     /// Those that have not been published, in the order in which they fire.
     due: BTreeSet<(Window, Key)>,
     /// Those that have.
     published: BTreeSet<(Window, Key)>,
-    /// Names of those that have changed, or are no more, since this was last asked.
-    changed: BTreeSet<(Key, Window)>,
+    /// What has happened to which since this was last asked.
+    changed: Vec<Changed>,
     /// Spans of which something had been published, and that no session has any more.
     withdrawn: Vec<(Window, Key)>,
 }
@@ -100,7 +113,7 @@ impl Sessions {
             if session.publicity != Publicity::Open {
                 self.withdrawn.push(at);
             }
-            self.changed.insert((key.into(), session.panes[0]));
+            self.changed.push(Changed::of(key, session.panes[0]));
             joined.span.start = joined.span.start.min(session.span.start);
             joined.span.end = joined.span.end.max(session.span.end);
             joined.panes.extend(session.panes);
@@ -114,7 +127,10 @@ impl Sessions {
     /// Takes note of a new session.
     fn begin(&mut self, key: &[u8], span: Window) {
         self.due.insert((span, key.into()));
-        self.changed.insert((key.into(), span));
+        self.changed.push(Changed {
+            was_there: false,
+            ..Changed::of(key, span)
+        });
     }
 
     /// The spans of which something had been published, and that no session has any more, since the last call; each with its key.
@@ -183,7 +199,7 @@ impl Sessions {
         {
             session.publicity = publicity;
             let name = session.panes[0];
-            self.changed.insert((key.into(), name));
+            self.changed.push(Changed::of(key, name));
         }
     }
 
@@ -202,20 +218,34 @@ impl Sessions {
         }
         self.due.remove(&(span, key.into()));
         self.published.remove(&(span, key.into()));
-        self.changed.insert((key.into(), session.panes[0]));
+        self.changed.push(Changed::of(key, session.panes[0]));
         Some(session)
     }
 
-    /// The names of those that have changed, or are no more, since the last call, each with its key.
-    pub fn take_changed(&mut self) -> BTreeSet<(Key, Window)> {
-        std::mem::take(&mut self.changed)
+    /// Those that have changed, or are no more, since the last call, each once, by their keys and names.
+    pub fn take_changed(&mut self) -> Vec<Changed> {
+        let mut changed = std::mem::take(&mut self.changed);
+        // Of what has happened to one, what came first tells whether it was there.
+        changed.sort_by(|a, b| (&a.key, a.name).cmp(&(&b.key, b.name)));
+        changed.dedup_by(|later, first| later.key == first.key && later.name == first.name);
+        changed
     }
 
-    /// Each, with its key.
+    /// Each, with its key, in no order of the keys.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], &Session)> {
         self.keys
             .iter()
             .flat_map(|(key, sessions)| sessions.iter().map(|session| (&**key, session)))
+    }
+}
+
+impl Changed {
+    fn of(key: &[u8], name: Window) -> Self {
+        Self {
+            key: key.into(),
+            name,
+            was_there: true,
+        }
     }
 }
 
@@ -247,8 +277,11 @@ mod tests {
         }
     }
 
+    /// By their keys.
     fn spans(sessions: &Sessions) -> Vec<Window> {
-        sessions.iter().map(|(_, session)| session.span).collect()
+        let mut all: Vec<_> = sessions.iter().collect();
+        all.sort_by_key(|(key, session)| (*key, session.span.start));
+        all.iter().map(|(_, session)| session.span).collect()
     }
 
     #[test]
@@ -287,6 +320,37 @@ mod tests {
         sessions.join(b"", span(0, 10));
         sessions.join(b"", span(10, 20));
         assert_eq!(spans(&sessions), [span(0, 10), span(10, 20)]);
+    }
+
+    #[test]
+    fn of_one_that_has_come_and_gone_between_two_questions_is_told_that_it_was_never_there() {
+        let mut sessions = Sessions::new();
+        let told = |sessions: &mut Sessions| {
+            let changed = sessions.take_changed();
+            let told = changed.into_iter();
+            told.map(|one| (one.name, one.was_there))
+                .collect::<Vec<_>>()
+        };
+        sessions.join(b"", span(0, 10));
+        sessions.join(b"", span(20, 30));
+        assert_eq!(
+            told(&mut sessions),
+            [(span(0, 10), false), (span(20, 30), false)]
+        );
+        sessions.join(b"", span(40, 50));
+        sessions.remove(b"", span(40, 50));
+        // A name of its own again.
+        sessions.join(b"", span(40, 50));
+        sessions.remove(b"", span(40, 50));
+        sessions.join(b"", span(25, 35));
+        sessions.remove(b"", span(0, 10));
+        let expected = [
+            (span(0, 10), true),
+            (span(20, 30), true),
+            (span(40, 50), false),
+        ];
+        assert_eq!(told(&mut sessions), expected);
+        assert_eq!(told(&mut sessions), []);
     }
 
     proptest! {

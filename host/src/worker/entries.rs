@@ -13,7 +13,7 @@ use crate::state::{
     encode_session, published_before,
 };
 use crate::time::Timestamp;
-use crate::window::{Key, Sessions, Window};
+use crate::window::{Changed, Key, Sessions, Window};
 
 use super::gather::Counters;
 
@@ -204,13 +204,21 @@ impl OwnedWindows {
     pub(super) fn stage_entries(&mut self, outbox: &mut Outbox, now: Timestamp) -> bool {
         let before = outbox.len();
         let mut value = Vec::new();
-        for (key, name) in self.sessions.take_changed() {
-            self.key.clear();
-            let of = key.to_vec();
-            StateKey::Session { name, key: of }.encode(&mut self.key);
+        for Changed {
+            key,
+            name,
+            was_there,
+        } in self.sessions.take_changed()
+        {
             value.clear();
             let session = self.sessions.named(&key, name);
             let is_there = session.map(|session| encode_session(session, &mut value));
+            if is_there.is_none() && !was_there {
+                continue;
+            }
+            self.key.clear();
+            let key = key.into_vec();
+            StateKey::Session { name, key }.encode(&mut self.key);
             let value = is_there.map(|()| value.as_slice());
             self.changelog.put(outbox, now, &self.key, value);
         }

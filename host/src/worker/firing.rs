@@ -117,7 +117,7 @@ impl<L: Log, C: Clock, S: Store> Lane<'_, L, C, S> {
             let due = [due];
             let fired = windows.publish(&due, true, &mut scene)?;
             let [due] = &due;
-            windows.drop_pieces(&due.key, &due.pieces, &mut scene)?;
+            windows.drop_pieces(due.of_key(), &mut scene)?;
             Ok(fired)
         };
         for full in full {

@@ -136,7 +136,9 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
         let session = around.log.join(&Membership {
             group: config.name.clone(),
             member: around.member.to_owned(),
-            topics: topology.topics(config),
+            topics: config.source.topics.clone(),
+            // Its partitions bring far less work than the source's.
+            apart: topology.repartition.as_ref().map(|to| to.topic.to_string()),
             delivery: config.commit.delivery,
         })?;
         around.progress.set_status(Status::Waiting);
@@ -264,7 +266,11 @@ impl<'a, L: Log, C: Clock, S: Store> Lane<'a, L, C, S> {
             Err(LogError::Unavailable(why)) => {
                 // The client keeps trying by itself; what it holds stays good.
                 self.around.progress.set_status(Status::Unavailable(why));
-                self.fetched.clear();
+                if !self.fetched.is_empty() {
+                    // But what it has handed out beside an error may lack something, and it will not hand it out again by itself.
+                    self.fetched.clear();
+                    self.roll_back()?;
+                }
                 Ok(Polled::Records)
             }
             other => Ok(other?),

@@ -103,11 +103,7 @@ impl OwnedWindows {
             let bytes: Vec<&[u8]> = bytes.iter().map(Option::unwrap_or_default).collect();
             scene.contents.merge(into, &bytes)?;
         }
-        for (key, piece) in moved {
-            let piece = std::slice::from_ref(piece);
-            self.drop_pieces(key, piece, scene)?;
-        }
-        Ok(())
+        self.drop_pieces(moved.into_iter(), scene)
     }
 
     /// Rows that have waited for `since` join the sessions of their keys.
@@ -181,7 +177,7 @@ impl OwnedWindows {
                 fired.late += 1;
             }
         }
-        self.drop_pieces(key, &waiting, scene)?;
+        self.drop_pieces(waiting.iter().map(|piece| (key, piece)), scene)?;
         Ok(fired)
     }
 }

@@ -71,6 +71,11 @@ impl Due {
             parts: Vec::new(),
         }
     }
+
+    /// Its pieces, each beside the key.
+    pub(super) fn of_key(&self) -> impl Iterator<Item = (&[u8], &Piece)> {
+        self.pieces.iter().map(|piece| (&*self.key, piece))
+    }
 }
 
 /// The keys of some panes that are still to come.

@@ -69,20 +69,22 @@ impl OwnedWindows {
         Ok(Due::new(span, key.into(), pieces))
     }
 
-    /// Forgets a session, and ends what is written of it.
-    pub(super) fn close_session<S: Store>(
+    /// Forgets sessions, and ends what is written of them.
+    pub(super) fn close_sessions<S: Store>(
         &mut self,
-        due: &Due,
+        due: &[Due],
         scene: &mut Scene<'_, S>,
     ) -> Result<(), StepError> {
-        self.drop_pieces(&due.key, &due.pieces, scene)?;
-        if let Some(session) = self.sessions.remove(&due.key, due.window) {
-            for pane in session.panes {
-                self.cold.remove_key(pane, &due.key);
+        self.drop_pieces(due.iter().flat_map(Due::of_key), scene)?;
+        for due in due {
+            if let Some(session) = self.sessions.remove(&due.key, due.window) {
+                for pane in session.panes {
+                    self.cold.remove_key(pane, &due.key);
+                }
             }
-        }
-        if self.windowing.repeats() {
-            self.note_publication(due.window, &due.key, None, scene.outbox, scene.results.now);
+            if self.windowing.repeats() {
+                self.note_publication(due.window, &due.key, None, scene.outbox, scene.results.now);
+            }
         }
         Ok(())
     }

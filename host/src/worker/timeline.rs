@@ -72,20 +72,19 @@ impl OwnedWindows {
                 fired.add(self.withdraw_grown(scene)?);
                 let due = self.due_sessions(scene.contents, scene.store)?;
                 fired.add(self.publish(&due, true, scene)?);
+                if self.windowing.ends_when_fired() {
+                    self.close_sessions(&due, scene)?;
+                    return Ok(Some(fired));
+                }
                 for due in &due {
                     self.sessions
                         .publish(&due.key, due.window, Publicity::Published);
-                    if self.windowing.ends_when_fired() {
-                        self.close_session(due, scene)?;
-                    }
                 }
                 return Ok(Some(fired));
             }
             Event::CloseSessions => {
                 let due = self.over_sessions(scene.contents, scene.store)?;
-                for due in &due {
-                    self.close_session(due, scene)?;
-                }
+                self.close_sessions(&due, scene)?;
                 return Ok(Some(fired));
             }
             Event::Pending(since) => {
@@ -101,9 +100,11 @@ impl OwnedWindows {
                 fired = self.fire_window(window, taken, scene)?;
             }
             Event::Close(_) => {
-                for (key, pieces) in keys.take(self, scene.store)? {
-                    self.drop_pieces(&key, &pieces, scene)?;
-                }
+                let over = keys.take(self, scene.store)?;
+                let over = over
+                    .iter()
+                    .flat_map(|(key, pieces)| pieces.iter().map(|piece| (&**key, piece)));
+                self.drop_pieces(over, scene)?;
             }
         }
         if !(keys.is_over(self) && self.end_event(event, scene)?) {
@@ -264,8 +265,8 @@ impl OwnedWindows {
         }
         let fired = self.publish(&due, true, scene)?;
         if self.windowing.ends_when_fired() {
+            self.drop_pieces(due.iter().flat_map(Due::of_key), scene)?;
             for due in &due {
-                self.drop_pieces(&due.key, &due.pieces, scene)?;
                 if self.windowing.repeats() {
                     self.note_publication(window, &due.key, None, scene.outbox, scene.results.now);
                 }
@@ -334,14 +335,14 @@ impl OwnedWindows {
         Ok(true)
     }
 
-    /// Lets go of contents, and stages the end of their records.
-    pub(super) fn drop_pieces<S: Store>(
+    /// Lets go of contents, each of a key, and stages the end of their records.
+    pub(super) fn drop_pieces<'p, S: Store>(
         &mut self,
-        key: &[u8],
-        pieces: &[Piece],
+        pieces: impl Iterator<Item = (&'p [u8], &'p Piece)>,
         scene: &mut Scene<'_, S>,
     ) -> Result<(), StepError> {
-        for piece in pieces {
+        let mut slots = Vec::new();
+        for (key, piece) in pieces {
             let records = piece.records(scene.contents);
             self.end_records(
                 piece.pane,
@@ -350,10 +351,8 @@ impl OwnedWindows {
                 scene.outbox,
                 scene.results.now,
             );
-            if let Some(slot) = piece.slot {
-                scene.contents.free(&[slot])?;
-            }
+            slots.extend(piece.slot);
         }
-        Ok(())
+        scene.contents.free(&slots)
     }
 }

@@ -84,19 +84,6 @@ impl Topology {
         })
     }
 
-    /// The topics that the group reads.
-    pub(super) fn topics(&self, config: &PipelineConfig) -> Vec<String> {
-        let repartition = self.repartition.as_ref();
-        let repartition = repartition.map(|topic| topic.topic.to_string());
-        config
-            .source
-            .topics
-            .iter()
-            .cloned()
-            .chain(repartition)
-            .collect()
-    }
-
     /// How many tasks there are.
     pub(super) fn tasks(&self) -> usize {
         let partials = self.repartition.as_ref().map_or(0, |to| to.partitions);

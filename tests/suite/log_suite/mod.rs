@@ -52,6 +52,7 @@ macro_rules! log_suite {
         log_suite! { $with_log, sharing:
             a_lone_session_gets_every_partition_of_its_topics,
             sessions_share_partitions_and_each_record_is_read_once,
+            a_topic_apart_is_shared_by_itself_and_committed_with_the_others,
             partitions_of_a_session_that_leaves_go_to_the_others,
             groups_do_not_disturb_each_other,
             a_session_reads_on_where_it_seeks,

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use millstream::log::{Log, LogError, Offset, Outbox, Session, TopicPartition};
+use millstream::log::{
+    CommitError, Delivery, Log, LogError, Membership, Offset, Outbox, Session, TopicPartition,
+};
 
 use super::support::{
     at, committed, group_offset, join_alone, membership, new_topic, poll, poll_records, unique,
@@ -47,6 +49,48 @@ pub(crate) fn sessions_share_partitions_and_each_record_is_read_once<L: Log>(log
     read.sort_unstable();
     let expected = (0..4).flat_map(|partition| (0..10).map(move |o| (partition, Offset(o))));
     assert!(read.into_iter().eq(expected));
+}
+
+pub(crate) fn a_topic_apart_is_shared_by_itself_and_committed_with_the_others<L: Log>(log: &L) {
+    for delivery in [Delivery::ExactlyOnce, Delivery::AtLeastOnce] {
+        let (topic, apart) = (new_topic(log, 4), new_topic(log, 4));
+        let group = unique("group");
+        let join = |worker| {
+            let membership = Membership {
+                apart: Some(apart.to_string()),
+                delivery,
+                ..membership(&group, worker, &[&topic])
+            };
+            log.join(&membership).unwrap()
+        };
+        // One is there before the other, and has everything.
+        let mut sessions = vec![join(0)];
+        settle(&mut sessions, 8);
+        sessions.push(join(1));
+        settle(&mut sessions, 4);
+        for partition in 0..4 {
+            write_numbers(log, &topic, partition, 2);
+            write_numbers(log, &apart, partition, 2);
+        }
+        for session in &mut sessions {
+            let mine = session.assignment();
+            let of_topic = mine.iter().filter(|at| *at.topic == *topic);
+            assert_eq!(of_topic.count(), 2, "{delivery:?}: {mine:?}");
+            assert_eq!(poll_records(session, 8).len(), 8);
+            let stand = mine
+                .iter()
+                .map(|at| group_offset(&at.topic, at.partition, 2));
+            let stand: Vec<_> = stand.collect();
+            session.commit(&Outbox::new(), &stand).unwrap();
+            assert_eq!(session.committed(&mine).unwrap(), stand);
+        }
+        let error = sessions[0]
+            .commit(&Outbox::new(), &[group_offset(&apart, 9, 0)])
+            .unwrap_err();
+        assert!(matches!(error, CommitError::Aborted(_)), "{error:?}");
+        let members: BTreeSet<_> = (0..2).map(|worker| format!("{group}-{worker}")).collect();
+        assert_eq!(log.members(&group).unwrap(), Vec::from_iter(members));
+    }
 }
 
 pub(crate) fn partitions_of_a_session_that_leaves_go_to_the_others<L: Log>(log: &L) {

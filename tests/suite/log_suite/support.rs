@@ -70,6 +70,7 @@ pub(crate) fn membership(group: &str, worker: u32, topics: &[&Arc<str>]) -> Memb
         group: group.to_owned(),
         member: worker.to_string(),
         topics: topics.iter().map(|topic| topic.to_string()).collect(),
+        apart: None,
         delivery: Delivery::ExactlyOnce,
     }
 }

@@ -160,10 +160,10 @@ impl Group {
         }
     }
 
-    /// Deals all partitions: whoever has one keeps it, free ones go to whoever has the fewest, and whoever then has two more
-    /// than another who could have one gives one away.
+    /// Deals all partitions: whoever has one keeps it, free ones go to whoever has the fewest of their topic, and who then has more than
+    /// is fair gives some away.
     fn deal(&mut self) {
-        let mut hands: Vec<BTreeSet<TopicPartition>> = vec![BTreeSet::new(); self.members.len()];
+        let mut hands: Vec<Hand> = vec![Hand::default(); self.members.len()];
         let mut free = Vec::new();
         for at in self.partitions() {
             let before = [self.dealt.get(&at), self.held.get(&at)];
@@ -178,7 +178,8 @@ impl Group {
         }
         for at in free {
             let readers = (0..self.members.len()).filter(|m| self.members[*m].reads(&at.topic));
-            if let Some(place) = readers.min_by_key(|m| hands[*m].len()) {
+            let weight = |m: &usize| (of_topic(&hands[*m], &at.topic), hands[*m].len());
+            if let Some(place) = readers.min_by_key(weight) {
                 hands[place].insert(at);
             }
         }
@@ -192,17 +193,21 @@ impl Group {
             .collect();
     }
 
-    /// A partition that is better moved: from whom, to whom.
-    fn unfair(&self, hands: &[BTreeSet<TopicPartition>]) -> Option<(usize, usize, TopicPartition)> {
+    /// A partition that is better moved: from whom, to whom. That is one of a topic of which the one has two more than the other, or one
+    /// more and two more in all. Topics weigh differently, so each is shared fairly, and only then their sum.
+    fn unfair(&self, hands: &[Hand]) -> Option<(usize, usize, TopicPartition)> {
         let mut by_count: Vec<usize> = (0..hands.len()).collect();
         by_count.sort_by_key(|place| hands[*place].len());
         for from in by_count.iter().rev() {
             for to in &by_count {
-                if hands[*from].len() < hands[*to].len() + 2 {
-                    break;
-                }
-                let movable = |at: &&TopicPartition| self.members[*to].reads(&at.topic);
-                if let Some(at) = hands[*from].iter().rev().find(movable) {
+                let (giver, taker) = (&hands[*from], &hands[*to]);
+                let movable = |at: &&TopicPartition| {
+                    let (has, gets) = (of_topic(giver, &at.topic), of_topic(taker, &at.topic));
+                    let has_more = giver.len() >= taker.len() + 2;
+                    self.members[*to].reads(&at.topic)
+                        && (has >= gets + 2 || (has > gets && has_more))
+                };
+                if let Some(at) = giver.iter().rev().find(movable) {
                     return Some((*from, *to, at.clone()));
                 }
             }
@@ -220,6 +225,14 @@ impl Group {
             })
             .collect()
     }
+}
+
+/// What a member is dealt.
+type Hand = BTreeSet<TopicPartition>;
+
+/// How many partitions of a topic are in a hand.
+fn of_topic(hand: &Hand, topic: &str) -> usize {
+    hand.iter().filter(|at| *at.topic == *topic).count()
 }
 
 impl Member {

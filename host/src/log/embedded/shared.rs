@@ -143,7 +143,7 @@ impl Shared {
         check_name("transactional id", &name)?;
         let _turn = self.turn();
         let mut state = self.state();
-        let topics = state.infos(&membership.topics)?;
+        let topics = state.infos(&membership.all_topics())?;
         state.sessions += 1;
         let id = SessionId(state.sessions);
         let owner = (id, membership.group.clone());
@@ -165,7 +165,7 @@ impl Shared {
         let _turn = self.turn();
         let mut state = self.state();
         if !state.is_fenced(id, membership) {
-            let topics = state.infos(&membership.topics)?;
+            let topics = state.infos(&membership.all_topics())?;
             let group = state.groups.entry(membership.group.clone()).or_default();
             group.join(id, &membership.transactional_id(), topics);
         }

@@ -11,17 +11,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::KafkaLog;
 use super::transaction::owner_of;
-use super::{KafkaLog, REQUEST_TIMEOUT};
-use crate::log::{Fetched, Log, LogError, Outbox, Reader, RecordParts, TopicSpec, Writer};
+use crate::log::{
+    Log, LogError, Outbox, RecordParts, TopicPartition, TopicSpec, Writer, read_whole,
+};
 use crate::time::Timestamp;
 
 /// The value of a member's record: the version of this format.
 const NOTED: &[u8] = br#"{"v":1}"#;
-/// How long a read of the topic waits for records.
-const WAIT: Duration = Duration::from_millis(100);
 
 fn topic_of(group: &str) -> Arc<str> {
     format!("{group}-members").into()
@@ -77,29 +77,19 @@ pub(super) fn end(
 
 /// The names noted and not forgotten.
 fn noted(log: &KafkaLog, topic: &str) -> Result<BTreeSet<String>, LogError> {
-    let mut reader = log.reader(topic, &[])?;
-    let mut fetched = Fetched::new();
     let mut names = BTreeSet::new();
-    let deadline = Instant::now() + REQUEST_TIMEOUT;
-    while reader.at_end().is_empty() {
-        if Instant::now() > deadline {
-            let text = format!("topic {topic} could not be read to its end in time");
-            return Err(LogError::Unavailable(text));
+    read_whole(log, &TopicPartition::new(topic, 0), |batch| {
+        for row in 0..batch.len() {
+            let Some(name) = batch.key(row).and_then(|key| std::str::from_utf8(key).ok()) else {
+                continue;
+            };
+            match batch.value(row) {
+                Some(_) => names.insert(name.to_owned()),
+                None => names.remove(name),
+            };
         }
-        reader.poll(&mut fetched, WAIT)?;
-        for batch in fetched.batches() {
-            for row in 0..batch.len() {
-                let Some(name) = batch.key(row).and_then(|key| std::str::from_utf8(key).ok())
-                else {
-                    continue;
-                };
-                match batch.value(row) {
-                    Some(_) => names.insert(name.to_owned()),
-                    None => names.remove(name),
-                };
-            }
-        }
-    }
+        Ok(())
+    })?;
     Ok(names)
 }
 

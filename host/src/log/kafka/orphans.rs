@@ -17,7 +17,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use super::contexts::Messages;
 use super::errors::log_error;
 use super::{KafkaLog, members};
-use crate::log::{Log, LogError, Membership};
+use crate::log::{Log, LogError};
 
 /// How long after the last change it is looked. Between the two steps the group is at rest for as long as a member takes to
 /// give up, which is mostly less.
@@ -42,11 +42,11 @@ pub(super) struct Orphans {
 
 impl Orphans {
     /// For a member that is about to join.
-    pub(super) fn new(log: &KafkaLog, membership: &Membership) -> Self {
+    pub(super) fn new(log: &KafkaLog, group: &str, topics: Vec<String>) -> Self {
         Self {
             log: log.clone(),
-            group: membership.group.clone(),
-            topics: membership.topics.clone(),
+            group: group.to_owned(),
+            topics,
             due: Some(Instant::now() + CALM),
             caller: None,
         }

@@ -26,8 +26,10 @@ pub(super) fn onlooker(
 }
 
 /// A list of partitions with offsets and what stands beside them.
-pub(super) fn native_offsets(offsets: &[GroupOffset]) -> Result<TopicPartitionList, LogError> {
-    let mut list = TopicPartitionList::with_capacity(offsets.len());
+pub(super) fn native_offsets<'a>(
+    offsets: impl Iterator<Item = &'a GroupOffset>,
+) -> Result<TopicPartitionList, LogError> {
+    let mut list = TopicPartitionList::new();
     for new in offsets {
         let mut element = list.add_partition(&new.at.topic, new.at.partition);
         element
@@ -81,7 +83,7 @@ pub(super) fn set_offsets(
     if offsets.is_empty() {
         return Ok(());
     }
-    let list = native_offsets(offsets)?;
+    let list = native_offsets(offsets.iter())?;
     let consumer = onlooker(log, Some(group))?;
     consumer
         .commit(&list, CommitMode::Sync)

@@ -46,12 +46,11 @@ impl Plain {
         })
     }
 
-    /// Writes records, then commits offsets through the consumer.
+    /// Writes records, then commits offsets, each list through the consumer that reads its partitions.
     pub(super) fn commit(
         &mut self,
         outbox: &Outbox,
-        offsets: &TopicPartitionList,
-        consumer: &BaseConsumer<Group>,
+        offsets: &[(&BaseConsumer<Group>, &TopicPartitionList)],
     ) -> Result<Written, CommitError> {
         if self.worn {
             let fresh = producer(&self.log, &self.id, &[]);
@@ -67,7 +66,7 @@ impl Plain {
             failed(&error)
         })?;
         reach(FailPoint::Produced);
-        if offsets.count() > 0 {
+        for (consumer, offsets) in offsets {
             commit_offsets(offsets, consumer).map_err(|error| failed(&error))?;
         }
         reach(FailPoint::OffsetsSent);

@@ -38,7 +38,7 @@ const FEWEST: usize = 16;
 pub(super) struct Queues {
     partitions: Vec<Partition>,
     /// The consumer's own, of which nothing is taken here, and which wakes whoever waits.
-    _own: Option<Queue>,
+    own: Option<Queue>,
     /// Whose turn it is.
     next: usize,
     /// How many bytes a message has had lately.
@@ -57,7 +57,7 @@ impl Queues {
         let own = NonNull::new(own).map(Queue::waking_this_thread);
         Self {
             partitions: Vec::new(),
-            _own: own,
+            own,
             next: 0,
             bytes_each: 256,
             messages: vec![ptr::null_mut(); MOST],
@@ -94,6 +94,11 @@ impl Queues {
         Ok(())
     }
 
+    /// Whether the consumer's own queue is empty.
+    pub(super) fn is_all_said(&self) -> bool {
+        self.own.as_ref().is_none_or(Queue::is_empty)
+    }
+
     /// Takes note that a partition was sought in.
     pub(super) fn seek(&mut self, at: &TopicPartition, to: Offset) {
         let sought = self.partitions.iter_mut().find(|open| open.at == *at);
@@ -107,16 +112,16 @@ impl Queues {
         self.partitions.retain(|open| open.at != *at);
     }
 
-    /// Takes what is there, up to so many records and about so many bytes, of each partition in turn.
+    /// Takes what is there, up to so many records and about so many bytes, of each partition in turn. Returns how many of both are left of
+    /// that.
     ///
     /// # Errors
     /// If the queue of a partition told of one. What was taken is then of no use: a record may be missing where the error stood.
     pub(super) fn take(
         &mut self,
         into: &mut Fetched,
-        mut records: usize,
-        mut bytes: usize,
-    ) -> Result<(), KafkaError> {
+        (mut records, mut bytes): (usize, usize),
+    ) -> Result<(usize, usize), KafkaError> {
         let count = self.partitions.len();
         for turn in 0..count {
             let most = (bytes / self.bytes_each).max(FEWEST).min(records);
@@ -138,7 +143,7 @@ impl Queues {
                 break;
             }
         }
-        Ok(())
+        Ok((records, bytes))
     }
 }
 
@@ -219,6 +224,12 @@ impl Queue {
             queue,
             _wakes: wakes,
         }
+    }
+
+    fn is_empty(&self) -> bool {
+        // SAFETY: the queue is alive.
+        let length = unsafe { native::rd_kafka_queue_length(self.queue.as_ptr()) };
+        length == 0
     }
 
     /// Fills pointers with messages that are there; returns how many. The caller destroys them.

@@ -42,7 +42,9 @@ impl KafkaReader {
             let offset = listed.map_or(first, |(_, at)| *at);
             (partition, NativeOffset::Offset(offset.0))
         };
-        Self::from(log, topic, (0..info.partitions).map(place), "earliest")
+        // It may be there for long, and ask a partition again and again in which nothing happens.
+        let how = ("earliest", "50");
+        Self::from(log, topic, (0..info.partitions).map(place), how)
     }
 
     /// Of one partition.
@@ -57,15 +59,16 @@ impl KafkaReader {
             return Err(LogError::Refused(format!("there is no partition {at}")));
         }
         let place = (at.partition, NativeOffset::Offset(from.0));
-        // Who asks for one offset would not notice that others have come in its place.
-        Self::from(log, &at.topic, [place], "error")
+        // Who asks for one offset would not notice that others have come in its place. Such a reader is there until it has come to an end, so
+        // that it had better learn soon that there is nothing more.
+        Self::from(log, &at.topic, [place], ("error", "5"))
     }
 
     fn from(
         log: &KafkaLog,
         topic: &str,
         places: impl IntoIterator<Item = (i32, NativeOffset)>,
-        where_offsets_are_gone: &str,
+        (where_offsets_are_gone, most_wait): (&str, &str),
     ) -> Result<Self, LogError> {
         let consumer: BaseConsumer<Messages> = log
             .client(
@@ -76,7 +79,7 @@ impl KafkaReader {
                     ("enable.auto.commit", "false"),
                     ("enable.partition.eof", "true"),
                     // So long it takes to learn that there is nothing more.
-                    ("fetch.wait.max.ms", "50"),
+                    ("fetch.wait.max.ms", most_wait),
                     ("isolation.level", "read_committed"),
                     ("auto.offset.reset", where_offsets_are_gone),
                 ],

@@ -1,32 +1,21 @@
-//! A worker's part in a group: one consumer and one producer that work as one.
+//! A worker's part in a group: consumers and one producer that work as one.
 //!
-//! The consumer finds the group's offsets, the producer commits them inside its transactions (KIP-447); the consumer
-//! itself commits only where transactions are not wanted. Everything runs on the caller's thread: librdkafka calls back only
-//! inside `poll`.
+//! The consumers find the group's offsets, the producer commits them inside its transactions (KIP-447); the consumers
+//! themselves commit only where transactions are not wanted. Everything runs on the caller's thread: librdkafka calls back only
+//! inside `poll`. There is one consumer, and a second where topics are shared out apart: see `share`.
 //!
-//! The member is static: the group knows it by the name under which it commits. A process that comes back within the session
-//! timeout gets its partitions again without anybody else noticing, and two processes of one name don't live side by side for
-//! long: the group tells the elder that it is fenced.
+//! Each is a static member. The group knows the first by the name under which the session commits. A process that comes back within the
+//! session timeout gets its partitions again without anybody else noticing, and two processes of one name don't live side by
+//! side for long: the group tells the elder that it is fenced.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
-
-use super::closing::OpenConsumer;
-use super::contexts::Group;
-use super::errors::log_error;
-use super::generation::identity;
-use super::holdings::Holdings;
 use super::orphans::Orphans;
 use super::outside::{committed, native_offsets};
 use super::plain::Plain;
-use super::queues::Queues;
+use super::share::Share;
 use super::transaction::{Transactions, owner_of};
-use super::{KafkaLog, PAUSE, REQUEST_TIMEOUT};
+use super::{KafkaLog, PAUSE};
 use crate::log::{
     CommitError, Delivery, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, Polled,
     Session, TopicPartition, Written,
@@ -36,20 +25,16 @@ use crate::log::{
 const POLL_RECORDS: usize = 4_096;
 /// A poll returns when it has this many bytes.
 const POLL_BYTES: usize = 4 << 20;
-/// How often a member tells its group that it is alive, in milliseconds; it learns as often whether it has been fenced.
-const HEARTBEAT: &str = "1000";
 /// How long a member whose producer was fenced waits to learn whether it was by a second process of the same name: longer than that
 /// process takes to join and the next heartbeat to tell.
 const FENCING_SHOWS: Duration = Duration::from_secs(3);
 
-/// A member of a consumer group. Used from the thread that has joined.
+/// A worker's part in a consumer group. Used from the thread that has joined.
 pub struct KafkaSession {
-    /// Let go of before the consumer that they belong to.
-    queues: Queues,
-    consumer: OpenConsumer,
-    holdings: Holdings,
-    /// What is not fetched for the time being.
-    paused: BTreeSet<TopicPartition>,
+    /// At least one.
+    shares: Vec<Share>,
+    /// Whose turn it is to bring records first.
+    next: usize,
     orphans: Orphans,
     commits: Commits,
 }
@@ -62,7 +47,8 @@ enum Commits {
 
 impl KafkaSession {
     pub(super) fn join(log: &KafkaLog, membership: &Membership) -> Result<Self, LogError> {
-        for topic in &membership.topics {
+        let topics = membership.all_topics();
+        for topic in topics.iter() {
             if log.topic(topic)?.is_none() {
                 return Err(LogError::NoTopic(topic.clone()));
             }
@@ -82,114 +68,64 @@ impl KafkaSession {
                 Commits::AtLeastOnce(Plain::new(log, &id)?)
             }
         };
-        let consumer: BaseConsumer<Group> = log
-            .client(
-                &[
-                    ("session.timeout.ms", "10000"),
-                    // A full queue is looked at again soon; the default of a second halves the throughput.
-                    ("fetch.queue.backoff.ms", "10"),
-                    // What waits for its turn costs five times its size; more of it makes nothing faster.
-                    ("queued.min.messages", "20000"),
-                ],
-                &[
-                    ("client.id", &id),
-                    ("group.id", &membership.group),
-                    ("group.instance.id", &id),
-                    ("heartbeat.interval.ms", HEARTBEAT),
-                    // The newer protocol refuses transactions that run across a rebalance (KIP-1251).
-                    ("group.protocol", "classic"),
-                    ("partition.assignment.strategy", "cooperative-sticky"),
-                    ("enable.auto.commit", "false"),
-                    ("enable.auto.offset.store", "false"),
-                    ("isolation.level", "read_committed"),
-                    ("auto.offset.reset", "earliest"),
-                    ("enable.partition.eof", "false"),
-                ],
-            )
-            .create_with_context(Group::default())
-            .map_err(|error| log_error(&error))?;
-        let topics: Vec<&str> = membership.topics.iter().map(String::as_str).collect();
-        consumer
-            .subscribe(&topics)
-            .map_err(|error| log_error(&error))?;
+        let first = Share::join(log, membership, &id, membership.topics.clone())?;
+        let mut shares = vec![first];
+        if let Some(topic) = &membership.apart {
+            let name = format!("{id}.apart");
+            shares.push(Share::join(log, membership, &name, vec![topic.clone()])?);
+        }
         Ok(Self {
-            queues: Queues::new(consumer.client()),
-            consumer: OpenConsumer::new(consumer),
-            holdings: Holdings::default(),
-            paused: BTreeSet::new(),
-            orphans: Orphans::new(log, membership),
+            shares,
+            next: 0,
+            orphans: Orphans::new(log, &membership.group, topics),
             commits,
         })
     }
 
     /// Why this session is of no more use, if another process has joined as the same member.
     fn fencing(&self) -> Option<String> {
-        let fatal = self.consumer.client().fatal_error();
-        let fenced = fatal.filter(|(code, _)| *code == RDKafkaErrorCode::FencedInstanceId);
-        fenced.map(|(_, why)| why)
+        self.shares.iter().find_map(Share::fencing)
     }
 
-    fn poll_error(&self, error: &KafkaError) -> LogError {
-        match self.fencing() {
-            Some(why) => LogError::Fenced(why),
-            None => log_error(error),
-        }
+    /// The share that has the topic of a partition. One that is of no topic of the group's is the first's to refuse.
+    fn share_of(&self, at: &TopicPartition) -> usize {
+        let share = self.shares.iter().position(|share| share.is_of(at));
+        share.unwrap_or_default()
     }
 
-    /// Those of these partitions that are read and not about to be given up.
-    ///
-    /// # Errors
-    /// If one was never begun.
-    fn read_of<'a>(
-        &self,
-        partitions: impl Iterator<Item = &'a TopicPartition>,
-    ) -> Result<Vec<TopicPartition>, LogError> {
-        let mut read = Vec::new();
-        for at in partitions {
-            if self.holdings.is_read(at)? {
-                read.push(at.clone());
-            }
+    /// Has each share do something with those of these that are of its topics.
+    fn each<T: Clone>(
+        &mut self,
+        all: &[T],
+        at: impl Fn(&T) -> &TopicPartition,
+        act: impl Fn(&mut Share, &[T]) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        for number in 0..self.shares.len() {
+            let its = all.iter().filter(|it| self.share_of(at(it)) == number);
+            let its: Vec<T> = its.cloned().collect();
+            act(&mut self.shares[number], &its)?;
         }
-        Ok(read)
+        Ok(())
     }
 
-    /// Takes note of what the group has said.
-    fn take(&mut self, event: Polled) -> Polled {
-        match &event {
-            Polled::Records => {}
-            Polled::Assigned(partitions) => self.holdings.assign(partitions),
-            Polled::Revoked(partitions) | Polled::Lost(partitions) => {
-                self.holdings.leave(partitions);
-            }
-        }
+    /// What the group has said, told to the outside.
+    fn told(&mut self, event: Polled) -> Polled {
         self.orphans.changed();
         event
     }
 
-    /// The group, to be told to the broker beside the offsets, if it takes this session for a member and the partitions are its own.
-    fn right_to_commit(
-        &self,
-        offsets: &[GroupOffset],
-    ) -> Result<ConsumerGroupMetadata, CommitError> {
-        if let Some(why) = self.fencing() {
-            return Err(CommitError::Fenced(why));
+    /// Takes records that are there, of each share in turn.
+    fn take(&mut self, into: &mut Fetched) -> Result<(), LogError> {
+        let count = self.shares.len();
+        let mut most = (POLL_RECORDS, POLL_BYTES);
+        for turn in 0..count {
+            most = self.shares[(self.next + turn) % count].take(into, most)?;
+            if most.0 == 0 || most.1 == 0 {
+                self.next = (self.next + turn + 1) % count;
+                break;
+            }
         }
-        if let Some(offset) = offsets.iter().find(|o| !self.holdings.has(&o.at)) {
-            return Err(CommitError::Aborted(format!(
-                "{}: an offset is committed, but the partition is not this session's",
-                offset.at
-            )));
-        }
-        // Looked at before and after, so that what was taken in between is the same.
-        let before = identity(&self.consumer);
-        let group = self.consumer.group_metadata();
-        let after = identity(&self.consumer);
-        match group {
-            Some(group) if before == after && before.is_some_and(|now| now.is_valid()) => Ok(group),
-            _ => Err(CommitError::Aborted(
-                "the group does not take this session for a member now".to_owned(),
-            )),
-        }
+        Ok(())
     }
 
     /// What a fenced producer means: it may have been called for by mistake, by somebody who held this member for dead, or the broker may
@@ -216,25 +152,18 @@ impl Session for KafkaSession {
         if let Some(why) = self.fencing() {
             return Err(LogError::Fenced(why));
         }
-        if let Some(event) = self.consumer.context().next_event() {
-            return Ok(self.take(event));
+        if let Some(event) = self.shares.iter_mut().find_map(Share::event) {
+            return Ok(self.told(event));
         }
         self.orphans.look();
         let deadline = Instant::now() + wait;
         loop {
-            // What the group and the client say; records come by the queues.
-            match self.consumer.poll(Duration::ZERO) {
-                Some(Ok(message)) => return Err(stray(&message)),
-                Some(Err(error)) => return Err(self.poll_error(&error)),
-                None => {}
+            for number in 0..self.shares.len() {
+                if let Some(event) = self.shares[number].listen()? {
+                    return Ok(self.told(event));
+                }
             }
-            if let Some(event) = self.consumer.context().next_event() {
-                return Ok(self.take(event));
-            }
-            // Nothing that came beside an error is used: a record may be missing in between, and all of it comes again.
-            self.queues
-                .take(into, POLL_RECORDS, POLL_BYTES)
-                .map_err(|error| self.poll_error(&error))?;
+            self.take(into)?;
             let left = deadline.saturating_duration_since(Instant::now());
             if !into.is_empty() || left.is_zero() {
                 return Ok(Polled::Records);
@@ -244,127 +173,61 @@ impl Session for KafkaSession {
     }
 
     fn assignment(&self) -> Vec<TopicPartition> {
-        self.holdings.all()
+        let all = self.shares.iter().flat_map(Share::assignment);
+        let mut all: Vec<_> = all.collect();
+        all.sort();
+        all
     }
 
     fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<GroupOffset>, LogError> {
-        committed(&self.consumer, of)
+        // The group's, whichever member asks.
+        committed(self.shares[0].consumer(), of)
     }
 
     fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        for (at, _) in from {
-            self.holdings.check_begin(at)?;
-        }
-        if from.is_empty() {
-            return Ok(());
-        }
-        for (at, offset) in from {
-            self.queues
-                .open(self.consumer.client(), at, *offset)
-                .map_err(|error| log_error(&error))?;
-        }
-        self.consumer
-            .incremental_assign(&positions(from)?)
-            .map_err(|error| log_error(&error))?;
-        from.iter().for_each(|(at, _)| self.holdings.begin(at));
-        Ok(())
+        self.each(from, |(at, _)| at, Share::begin)
     }
 
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        let mut read = Vec::with_capacity(to.len());
-        for (at, offset) in to {
-            if self.holdings.is_read(at)? {
-                read.push((at.clone(), *offset));
-            }
-        }
-        if read.is_empty() {
-            return Ok(());
-        }
-        let list = positions(&read)?;
-        // A partition that was just begun can't be sought in until librdkafka fetches it.
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
-        loop {
-            let sought = self
-                .consumer
-                .seek_partitions(list.clone(), REQUEST_TIMEOUT)
-                .and_then(|done| {
-                    done.elements()
-                        .iter()
-                        .try_for_each(|element| element.error())
-                });
-            match sought {
-                Ok(()) => {
-                    read.iter().for_each(|(at, to)| self.queues.seek(at, *to));
-                    return Ok(());
-                }
-                Err(error)
-                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State)
-                        && Instant::now() < deadline =>
-                {
-                    std::thread::park_timeout(PAUSE);
-                }
-                Err(error) => return Err(log_error(&error)),
-            }
-        }
+        self.each(to, |(at, _)| at, Share::seek)
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        let read = self.read_of(partitions.iter())?;
-        if read.is_empty() {
-            return Ok(());
-        }
-        self.consumer
-            .pause(&listed(&read))
-            .map_err(|error| log_error(&error))?;
-        self.paused.extend(read);
-        Ok(())
+        self.each(partitions, |at| at, Share::pause)
     }
 
     fn resume(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        let read = self.read_of(from.iter().map(|(at, _)| at))?;
-        if read.is_empty() {
-            return Ok(());
-        }
-        // librdkafka goes on behind what it handed out last, which is not always where its user stands.
-        self.seek(from)?;
-        self.consumer
-            .resume(&listed(&read))
-            .map_err(|error| log_error(&error))?;
-        self.paused.retain(|at| !read.contains(at));
-        Ok(())
+        self.each(from, |(at, _)| at, Share::resume)
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        let Some(stopped) = self.holdings.release(partitions)? else {
-            return Ok(());
-        };
-        // It would come back paused.
-        let paused: Vec<_> = stopped
-            .iter()
-            .filter_map(|at| self.paused.take(at))
-            .collect();
-        if !paused.is_empty()
-            && let Err(error) = self.consumer.resume(&listed(&paused))
-        {
-            tracing::debug!(%error, "giving up partitions that were paused");
-        }
-        stopped.iter().for_each(|at| self.queues.close(at));
-        self.consumer
-            .incremental_unassign(&listed(&stopped))
-            .map_err(|error| log_error(&error))
+        self.each(partitions, |at| at, Share::release)
     }
 
     fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
-        let group = self.right_to_commit(offsets)?;
-        let list =
-            native_offsets(offsets).map_err(|error| CommitError::Refused(error.to_string()))?;
+        let mut parts = Vec::with_capacity(self.shares.len());
+        for (number, share) in self.shares.iter().enumerate() {
+            let its = offsets.iter().filter(|it| self.share_of(&it.at) == number);
+            let group = share.right_to_commit(its.clone())?;
+            let list = native_offsets(its);
+            let list = list.map_err(|error| CommitError::Refused(error.to_string()))?;
+            parts.push((share, group, list));
+        }
         if outbox.is_empty() && offsets.is_empty() {
             return Ok(Written::default());
         }
+        // A member that commits nothing is not asked for.
+        parts.retain(|(_, _, list)| list.count() > 0);
         match &mut self.commits {
-            Commits::AtLeastOnce(plain) => plain.commit(outbox, &list, &self.consumer),
+            Commits::AtLeastOnce(plain) => {
+                let parts = parts
+                    .iter()
+                    .map(|(share, _, list)| (share.consumer(), list));
+                plain.commit(outbox, &parts.collect::<Vec<_>>())
+            }
             Commits::ExactlyOnce(transactions) => {
-                let committed = transactions.commit(outbox, &list, &group);
+                let parts: Vec<_> = parts.iter().map(|(_, group, list)| (group, list)).collect();
+                let committed = transactions.commit(outbox, &parts);
                 let fenced = transactions.is_fenced();
                 committed.map_err(|error| match fenced {
                     true => self.fenced_or(error),
@@ -373,43 +236,4 @@ impl Session for KafkaSession {
             }
         }
     }
-}
-
-impl Drop for KafkaSession {
-    fn drop(&mut self) {
-        self.consumer.context().close();
-        // A revocation that was not answered would hold up the closing of the consumer.
-        if let Err(error) = self
-            .consumer
-            .incremental_unassign(&TopicPartitionList::new())
-        {
-            tracing::debug!(%error, "leaving");
-        }
-    }
-}
-
-/// A record that has come by another way than its partition's queue, whose place among the others nobody knows.
-fn stray(message: &impl Message) -> LogError {
-    let at = TopicPartition::new(message.topic(), message.partition());
-    let offset = message.offset();
-    LogError::Unavailable(format!(
-        "{at}, offset {offset}: it came from the consumer's own queue"
-    ))
-}
-
-fn listed(partitions: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for at in partitions {
-        list.add_partition(&at.topic, at.partition);
-    }
-    list
-}
-
-fn positions(from: &[(TopicPartition, Offset)]) -> Result<TopicPartitionList, LogError> {
-    let mut list = TopicPartitionList::with_capacity(from.len());
-    for (at, offset) in from {
-        list.add_partition_offset(&at.topic, at.partition, NativeOffset::Offset(offset.0))
-            .map_err(|error| log_error(&error))?;
-    }
-    Ok(list)
 }

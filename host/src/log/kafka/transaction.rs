@@ -101,12 +101,12 @@ impl Transactions {
         self.fenced
     }
 
-    /// Commits records and offsets. `offsets` may be empty. Called by a member that its group takes for one.
+    /// Commits records and offsets, each list as the member who reads its partitions; `offsets` may be empty. Called by members that their
+    /// group takes for such.
     pub(super) fn commit(
         &mut self,
         outbox: &Outbox,
-        offsets: &TopicPartitionList,
-        group: &ConsumerGroupMetadata,
+        offsets: &[(&ConsumerGroupMetadata, &TopicPartitionList)],
     ) -> Result<Written, CommitError> {
         self.prepare()
             .and_then(|()| self.known.check(outbox, self.producer.client()))
@@ -121,7 +121,7 @@ impl Transactions {
             Err(error) => return Err(self.judge(Step::Produce, &error, true)),
         };
         reach(FailPoint::Produced);
-        if offsets.count() > 0 {
+        for (group, offsets) in offsets {
             self.step(Step::SendOffsets, deadline, |producer| {
                 producer.send_offsets_to_transaction(offsets, group, REQUEST_TIMEOUT)
             })?;

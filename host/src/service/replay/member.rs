@@ -105,6 +105,7 @@ impl<L: Log> Replaying<L> {
             group: format!("{}.replays", config.name),
             member: "replay".to_owned(),
             topics: vec![replays.clone()],
+            apart: None,
             delivery: Delivery::ExactlyOnce,
         })?;
         let mut fetched = Fetched::new();

@@ -143,6 +143,11 @@ proptest! {
         let counts: Vec<_> = ids.iter().map(|id| held(&group, *id).len()).collect();
         let (least, most) = (counts.iter().min(), counts.iter().max());
         prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{:?}", counts);
+        for topic in (0..topics).map(|t| topic(t, partitions).name) {
+            let counts: Vec<_> = ids.iter().map(|id| of_topic(&held(&group, *id).into_iter().collect(), &topic)).collect();
+            let (least, most) = (counts.iter().min(), counts.iter().max());
+            prop_assert!(most.zip(least).is_some_and(|(most, least)| most - least <= 1), "{topic}: {counts:?}");
+        }
     }
 }
 
