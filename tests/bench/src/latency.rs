@@ -1,23 +1,31 @@
 //! How long after its watermark a result can be read: clicks come at a steady pace, dated with the time now, and windows are short, so
-//! that there are many.
+//! that there are many. The watermark passes the end of a window when the broker has acknowledged the first click that lies behind it.
+//!
+//! Beside Millstream a *relay* is measured, a plain program that writes a record when it reads such a click: what it takes is the broker's
+//! and the machine's, whoever processes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
 use rdkafka::ClientConfig;
-use rdkafka::producer::{BaseProducer, Producer as _};
-use serde::Deserialize;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use serde::{Deserialize, Serialize};
 
 use crate::clicks::{Click, URLS, USERS};
 use crate::process::Process;
 use crate::systems::Guarantee;
 use crate::table;
-use crate::topics::{Topics, drain, send};
+use crate::topics::{Topics, drain};
 
 /// The size of a window, in milliseconds.
-const WINDOW: u64 = 250;
+const WINDOW: u64 = 100;
 /// How often clicks are written.
 const PACE: Duration = Duration::from_millis(1);
 /// How long the system may take to start and to get used to the pace; nothing of it is counted.
@@ -45,27 +53,60 @@ pub(crate) struct Args {
     #[arg(long)]
     table: Option<PathBuf>,
     /// For how long
-    #[arg(long, default_value_t = 30)]
+    #[arg(long, default_value_t = 60)]
     seconds: u64,
 }
 
-#[derive(Deserialize)]
+/// The relay, run until the process is ended.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct RelayArgs {
+    #[arg(long)]
+    bootstrap: String,
+    #[arg(long)]
+    source: String,
+    #[arg(long)]
+    sink: String,
+}
+
+/// A result, as far as it is looked at.
+#[derive(Deserialize, Serialize)]
 struct Written {
     window_end_ms: u64,
 }
 
-/// Measures with both guarantees.
+/// Who is measured.
+#[derive(Clone, Copy)]
+enum Who {
+    Relay,
+    Millstream(Guarantee),
+}
+
+impl Who {
+    fn name(self) -> String {
+        match self {
+            Who::Relay => "relay".to_owned(),
+            Who::Millstream(guarantee) => format!("millstream, {}", guarantee.name()),
+        }
+    }
+}
+
+/// Measures all.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let mut text = String::from(
-        "| guarantee | clicks a second | results | p50 ms | p99 ms | longest ms |\n|---|---|---|---|---|---|\n",
+        "| system | clicks a second | results | p50 ms | p99 ms | longest ms |\n|---|---|---|---|---|---|\n",
     );
-    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
-        let mut latencies = measure(args, guarantee)?;
+    let all = [
+        Who::Relay,
+        Who::Millstream(Guarantee::ExactlyOnce),
+        Who::Millstream(Guarantee::AtLeastOnce),
+    ];
+    for who in all {
+        let mut latencies = measure(args, who)?;
         latencies.sort();
         let at = |percent: usize| latencies[(latencies.len() - 1) * percent / 100].as_millis();
         text.push_str(&format!(
             "| {} | {} | {} | {} | {} | {} |\n",
-            guarantee.name(),
+            who.name(),
             args.rate,
             latencies.len(),
             at(50),
@@ -76,37 +117,72 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     table::show(&text, args.table.as_deref())
 }
 
+/// When the broker had the first click behind each window.
+#[derive(Default)]
+struct Passed(Mutex<BTreeMap<u64, Instant>>);
+
+impl ClientContext for Passed {}
+
+impl ProducerContext for Passed {
+    /// The end of the window that the click is the first behind; 0 if it is none.
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, end: usize) {
+        if end > 0 && result.is_ok() {
+            let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            passed.insert(end as u64, Instant::now());
+        }
+    }
+}
+
 /// The latencies of all results.
-fn measure(args: &Args, guarantee: Guarantee) -> Result<Vec<Duration>> {
+fn measure(args: &Args, who: Who) -> Result<Vec<Duration>> {
     let topics = Topics::new(&args.bootstrap)?;
-    let name = format!("bench-paced-{}", guarantee.name());
+    // Names of their own, since the group of an earlier run stands at the end of its clicks.
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_millis();
+    let name = &format!("bench-paced-{now}");
     let sink = format!("{name}-out");
-    topics.create(&name, 1)?;
+    topics.create(name, 1)?;
     topics.create(&sink, 1)?;
     let folder = tempfile::tempdir()?;
-    let file = folder.path().join("pipeline.toml");
-    std::fs::write(&file, pipeline(args, &name, guarantee, folder.path()))?;
     let text = |path: &std::path::Path| path.display().to_string();
-    let line = vec![text(&args.millstream), "run".to_owned(), text(&file)];
+    let line: Vec<String> = match who {
+        Who::Relay => {
+            let relay = text(&std::env::current_exe()?);
+            let bootstrap = &args.bootstrap;
+            let line: [&str; 8] = [
+                &relay,
+                "relay",
+                "--bootstrap",
+                bootstrap,
+                "--source",
+                name,
+                "--sink",
+                &sink,
+            ];
+            line.map(str::to_owned).into()
+        }
+        Who::Millstream(guarantee) => {
+            let file = folder.path().join("pipeline.toml");
+            std::fs::write(&file, pipeline(args, name, &sink, guarantee, folder.path()))?;
+            vec![text(&args.millstream), "run".to_owned(), text(&file)]
+        }
+    };
     let said = folder.path().join("said");
-    let mut process = Process::start(&name, &line, &args.cores, &said)?;
-    let producer: BaseProducer = ClientConfig::new()
+    let mut process = Process::start(name, &line, &args.cores, &said)?;
+    let producer: BaseProducer<Passed> = ClientConfig::new()
         .set("bootstrap.servers", &args.bootstrap)
         .set("linger.ms", "0")
-        .create()?;
+        .create_with_context(Passed::default())?;
     let reader = topics.reader(&sink)?;
     let begun = Instant::now();
     let until = BEFORE + Duration::from_secs(args.seconds);
-    // When the first click was written that lies behind a window.
-    let mut passed: BTreeMap<u64, Instant> = BTreeMap::new();
-    let (mut latencies, mut text, mut number) = (Vec::new(), String::new(), 0);
+    let mut came: BTreeMap<u64, Instant> = BTreeMap::new();
+    let (mut text, mut number, mut last) = (String::new(), 0, 0);
     while begun.elapsed() < until {
         let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
         let event_time = u64::try_from(now.as_millis())?;
         let due = u64::try_from(begun.elapsed().as_micros())? * args.rate / 1_000_000;
-        passed
-            .entry(event_time / WINDOW * WINDOW)
-            .or_insert_with(Instant::now);
         while number < due {
             let click = Click {
                 event_time,
@@ -114,36 +190,107 @@ fn measure(args: &Args, guarantee: Guarantee) -> Result<Vec<Duration>> {
                 url: number % URLS,
                 status: 200,
             };
-            send(&producer, &name, 0, &click, &mut text)?;
+            click.write(&mut text);
+            let end = event_time / WINDOW * WINDOW;
+            let first = std::mem::replace(&mut last, end) < end;
+            let opaque = usize::try_from(if first { end } else { 0 })?;
+            send(&producer, name, &text, opaque)?;
             number += 1;
         }
-        producer.poll(Duration::ZERO);
+        serve(&producer);
         drain(&reader, PACE, |value| {
-            let came = Instant::now();
             let written: Written = serde_json::from_slice(value)?;
-            let since = passed.get(&written.window_end_ms);
-            if let Some(since) = since.filter(|since| **since > begun + BEFORE) {
-                latencies.push(came - *since);
-            }
+            came.insert(written.window_end_ms, Instant::now());
             Ok(())
         })?;
         process.used()?;
     }
     producer.flush(Duration::from_secs(10))?;
     process.end()?;
+    topics.delete(&[name])?;
+    topics.delete_all_of(&sink)?;
+    let passed = producer.context().0.lock();
+    let passed = passed.unwrap_or_else(PoisonError::into_inner);
+    let counted = came.iter().filter_map(|(end, came)| {
+        let since = passed.get(end).filter(|since| **since > begun + BEFORE)?;
+        // Readers may be faster than the report of it.
+        Some(came.saturating_duration_since(*since))
+    });
+    let latencies: Vec<Duration> = counted.collect();
     ensure!(!latencies.is_empty(), "no result has come");
     Ok(latencies)
 }
 
-fn pipeline(args: &Args, name: &str, guarantee: Guarantee, folder: &std::path::Path) -> String {
+fn send(producer: &BaseProducer<Passed>, topic: &str, text: &str, opaque: usize) -> Result<()> {
+    loop {
+        let record: BaseRecord<'_, (), str, usize> =
+            BaseRecord::with_opaque_to(topic, opaque).payload(text);
+        match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((error, _)) => {
+                let full = error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull);
+                ensure!(full, "{topic}: {error}");
+                serve(producer);
+            }
+        }
+    }
+}
+
+/// Takes the reports that are there.
+fn serve(producer: &BaseProducer<Passed>) {
+    for _ in 0..producer.in_flight_count() {
+        producer.poll(Duration::ZERO);
+    }
+}
+
+/// Writes a record for each click that is the first behind a window.
+pub(crate) fn relay(args: &RelayArgs) -> Result<()> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &args.bootstrap)
+        .set("group.id", format!("relay-{}", args.sink))
+        .set("auto.offset.reset", "earliest")
+        .create()?;
+    consumer.subscribe(&[&args.source])?;
+    let producer: BaseProducer = ClientConfig::new()
+        .set("bootstrap.servers", &args.bootstrap)
+        .set("linger.ms", "0")
+        .create()?;
+    #[derive(Deserialize)]
+    struct Read {
+        event_time: u64,
+    }
+    let mut last = 0;
+    loop {
+        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
+        let message = message?;
+        let read: Read = serde_json::from_slice(message.payload().unwrap_or_default())?;
+        let window_end_ms = read.event_time / WINDOW * WINDOW;
+        if std::mem::replace(&mut last, window_end_ms) < window_end_ms {
+            let text = serde_json::to_string(&Written { window_end_ms })?;
+            let record: BaseRecord<'_, (), str> = BaseRecord::to(&args.sink).payload(&text);
+            producer.send(record).map_err(|(error, _)| error)?;
+            producer.poll(Duration::ZERO);
+        }
+    }
+}
+
+fn pipeline(
+    args: &Args,
+    source: &str,
+    sink: &str,
+    guarantee: Guarantee,
+    folder: &std::path::Path,
+) -> String {
     format!(
         r#"
-        name = "{name}"
+        name = "{sink}"
         log = {{ kafka = {{ "bootstrap.servers" = "{}" }}, create_topics = true }}
-        source = {{ topic = "{name}", event_time = {{ field = "event_time", unit = "ms" }}, allowed_disorder = "0s" }}
-        sink.topic = "{name}-out"
-        dead_letters.topic = "{name}-dead"
-        late.topic = "{name}-late"
+        source = {{ topic = "{source}", event_time = {{ field = "event_time", unit = "ms" }}, allowed_disorder = "0s" }}
+        sink.topic = "{sink}"
+        dead_letters.topic = "{sink}.dead"
+        late.topic = "{sink}.late"
         state.folder = "{}/state"
         commit.delivery = "{}"
         [[step]]

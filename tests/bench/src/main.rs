@@ -13,6 +13,7 @@ mod process;
 mod systems;
 mod table;
 mod topics;
+mod workers;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -33,6 +34,10 @@ enum Command {
     Latency(latency::Args),
     /// Do a job by hand until the process is ended
     Native(native::Args),
+    /// Write a record for each window that clicks have passed, until the process is ended
+    Relay(latency::RelayArgs),
+    /// Measure what a second worker is worth
+    Workers(workers::Args),
 }
 
 fn main() -> Result<()> {
@@ -41,5 +46,7 @@ fn main() -> Result<()> {
         Command::Engine(args) => engine::run(&args),
         Command::Latency(args) => latency::run(&args),
         Command::Native(args) => native::run(&args),
+        Command::Relay(args) => latency::relay(&args),
+        Command::Workers(args) => workers::run(&args),
     }
 }

@@ -62,6 +62,21 @@ impl Topics {
         Ok(())
     }
 
+    /// Takes away a sink and the topics of the pipeline that has its name.
+    pub(crate) fn delete_all_of(&self, sink: &str) -> Result<()> {
+        let kept = [
+            "",
+            ".dead",
+            ".late",
+            "-changelog",
+            "-repartition",
+            "-control",
+            "-members",
+        ];
+        let kept = kept.map(|name| format!("{sink}{name}"));
+        self.delete(&kept.each_ref().map(String::as_str))
+    }
+
     /// Makes a topic of clicks, with one in each partition at its end that closes all windows.
     pub(crate) fn fill(&self, clicks: &Clicks) -> Result<()> {
         self.create(&clicks.topic, clicks.partitions)?;
@@ -100,11 +115,20 @@ impl Topics {
 
     /// Committed records of a topic of one partition, from its beginning on.
     pub(crate) fn reader(&self, topic: &str) -> Result<BaseConsumer> {
+        self.reader_of(topic, "read_committed")
+    }
+
+    /// The same with those of transactions that are under way.
+    pub(crate) fn eager_reader(&self, topic: &str) -> Result<BaseConsumer> {
+        self.reader_of(topic, "read_uncommitted")
+    }
+
+    fn reader_of(&self, topic: &str, isolation: &str) -> Result<BaseConsumer> {
         let reader: BaseConsumer = config(&self.bootstrap)
             .set("group.id", "bench-reader")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
-            .set("isolation.level", "read_committed")
+            .set("isolation.level", isolation)
             .set("fetch.wait.max.ms", "5")
             .create()?;
         let mut list = rdkafka::TopicPartitionList::new();
