@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_spread_has_its_least_middle_and_most() {
-        let spread = Spread::of([3.0, 1.0, 2.0].into_iter());
+        let spread = Spread::of([3.0, 1.0, 2.0]);
         let expected = Spread {
             least: 1.0,
             middle: 2.0,

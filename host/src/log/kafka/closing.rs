@@ -8,34 +8,51 @@ use std::ops::Deref;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use rdkafka::consumer::BaseConsumer;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 
-use super::contexts::Group;
-
-/// How long closing is waited for, so that a member that joins again mostly finds itself gone.
+/// How long the closing of a member is waited for, so that one that joins again mostly finds itself gone.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// A consumer, open until it is dropped.
-pub(super) struct OpenConsumer(Option<BaseConsumer<Group>>);
+pub(super) struct OpenConsumer<C: ConsumerContext + 'static> {
+    consumer: Option<BaseConsumer<C>>,
+    /// How long its closing is waited for.
+    patience: Duration,
+}
 
-impl OpenConsumer {
-    pub(super) fn new(consumer: BaseConsumer<Group>) -> Self {
-        Self(Some(consumer))
+impl<C: ConsumerContext + 'static> OpenConsumer<C> {
+    /// A member of a group.
+    pub(super) fn member(consumer: BaseConsumer<C>) -> Self {
+        Self {
+            consumer: Some(consumer),
+            patience: CLOSING,
+        }
+    }
+
+    /// One of no group. Closing takes it a tenth of a second all the same, for which nobody need wait.
+    pub(super) fn outsider(consumer: BaseConsumer<C>) -> Self {
+        Self {
+            consumer: Some(consumer),
+            patience: Duration::ZERO,
+        }
     }
 }
 
-impl Deref for OpenConsumer {
-    type Target = BaseConsumer<Group>;
+impl<C: ConsumerContext + 'static> Deref for OpenConsumer<C> {
+    type Target = BaseConsumer<C>;
 
-    fn deref(&self) -> &BaseConsumer<Group> {
-        self.0.as_ref().expect("it is there until it is dropped")
+    fn deref(&self) -> &BaseConsumer<C> {
+        let consumer = self.consumer.as_ref();
+        consumer.expect("it is there until it is dropped")
     }
 }
 
-impl Drop for OpenConsumer {
+impl<C: ConsumerContext + 'static> Drop for OpenConsumer<C> {
     fn drop(&mut self) {
-        let consumer = self.0.take();
-        within(CLOSING, move || drop(consumer));
+        let consumer = self.consumer.take();
+        if !within(self.patience, move || drop(consumer)) && !self.patience.is_zero() {
+            tracing::warn!("a consumer takes long to close; going on without it");
+        }
     }
 }
 
@@ -53,11 +70,7 @@ fn within(time: Duration, work: impl FnOnce() + Send + 'static) -> bool {
         tracing::warn!(%error, "a consumer could not be closed");
         return false;
     }
-    let is_closed = is_done.recv_timeout(time).is_ok();
-    if !is_closed {
-        tracing::warn!("a consumer takes long to close; going on without it");
-    }
-    is_closed
+    is_done.recv_timeout(time).is_ok()
 }
 
 #[cfg(test)]

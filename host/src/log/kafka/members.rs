@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::KafkaLog;
 use super::transaction::owner_of;
+use super::{KafkaLog, KafkaWriter};
 use crate::log::{
     Log, LogError, Outbox, RecordParts, TopicPartition, TopicSpec, Writer, read_whole,
 };
@@ -42,9 +42,14 @@ pub(super) fn make_topic(log: &KafkaLog, group: &str) -> Result<Arc<str>, LogErr
 }
 
 /// Notes that a member exists. Its producer has been made, and has not begun a transaction; the group sees it.
-pub(super) fn note(log: &KafkaLog, group: &str, id: &str) -> Result<(), LogError> {
+pub(super) fn note(
+    log: &KafkaLog,
+    writer: &mut KafkaWriter,
+    group: &str,
+    id: &str,
+) -> Result<(), LogError> {
     let topic = make_topic(log, group)?;
-    write(log, &topic, &[id], Some(NOTED))
+    write(writer, &topic, &[id], Some(NOTED))
 }
 
 /// Calls for the names of those that `dead` says are, and forgets them. Returns how many.
@@ -65,12 +70,14 @@ pub(super) fn end(
         .collect();
     for name in &dead {
         tracing::info!(name, "ending what a member that is gone may have left open");
-        owner_of(log, name)?;
+        owner_of(log, name, &topic)?;
     }
-    write(log, &topic, &dead, None)?;
+    if !dead.is_empty() {
+        write(&mut log.writer()?, &topic, &dead, None)?;
+    }
     for name in &dead {
         // One that came back in between may have noted itself before the tombstone was written. This tells it to come again.
-        owner_of(log, name)?;
+        owner_of(log, name, &topic)?;
     }
     Ok(dead.len())
 }
@@ -94,7 +101,7 @@ fn noted(log: &KafkaLog, topic: &str) -> Result<BTreeSet<String>, LogError> {
 }
 
 fn write(
-    log: &KafkaLog,
+    writer: &mut KafkaWriter,
     topic: &Arc<str>,
     names: &[&str],
     value: Option<&[u8]>,
@@ -112,8 +119,5 @@ fn write(
         };
         outbox.push(topic, parts);
     }
-    match outbox.is_empty() {
-        true => Ok(()),
-        false => log.writer()?.append(&outbox),
-    }
+    writer.append(&outbox)
 }

@@ -48,6 +48,10 @@ enum Commits {
 impl KafkaSession {
     pub(super) fn join(log: &KafkaLog, membership: &Membership) -> Result<Self, LogError> {
         let topics = membership.all_topics();
+        let Some(known) = topics.first() else {
+            let why = format!("group {} is joined for no topic", membership.group);
+            return Err(LogError::Refused(why));
+        };
         for topic in topics.iter() {
             if log.topic(topic)?.is_none() {
                 return Err(LogError::NoTopic(topic.clone()));
@@ -57,10 +61,10 @@ impl KafkaSession {
         // Fences older owners and ends what they left open, before anything is read.
         let commits = match membership.delivery {
             Delivery::ExactlyOnce => {
-                Commits::ExactlyOnce(Transactions::new(log, &membership.group, &id)?)
+                Commits::ExactlyOnce(Transactions::new(log, &membership.group, &id, known)?)
             }
             Delivery::AtLeastOnce => {
-                match owner_of(log, &id) {
+                match owner_of(log, &id, known) {
                     // Who may not use transactions has left none open.
                     Ok(_) | Err(LogError::Refused(_)) => {}
                     Err(error) => return Err(error),

@@ -23,9 +23,9 @@ use super::errors::log_error;
 use super::known::KnownTopics;
 use super::sending::{producer, send_all, serve};
 use super::verdict::{Fault, Step, Verdict, fault, verdict};
-use super::{KafkaLog, REQUEST_TIMEOUT, members};
+use super::{KafkaLog, KafkaWriter, REQUEST_TIMEOUT, members};
 use crate::fail_point::{FailPoint, reach};
-use crate::log::{CommitError, LogError, Outbox, Written};
+use crate::log::{CommitError, Log, LogError, Outbox, Written};
 
 /// How long the broker lets a transaction be open. An open transaction holds up every reader of the sink, so a dead host's
 /// must end soon.
@@ -60,22 +60,37 @@ pub(super) struct Transactions {
     id: String,
     producer: BaseProducer<Deliveries>,
     known: KnownTopics,
-    /// The group's members know of this one.
-    noted: bool,
+    /// A topic that exists.
+    topic: String,
+    /// Who tells the group's members of this one, until they know. It is made early: librdkafka tries to connect it at once, in vain, and then
+    /// rests for half a second.
+    notes: Option<KafkaWriter>,
     /// No transaction may be begun with this producer.
     worn: bool,
     /// Somebody has called for the same id, or the broker has ended a transaction of ours.
     fenced: bool,
 }
 
-/// Makes a producer, fences older owners of its id, and ends what they left open.
-pub(super) fn owner_of(log: &KafkaLog, id: &str) -> Result<BaseProducer<Deliveries>, LogError> {
+/// Makes a producer, fences older owners of its id, and ends what they left open. `topic` is any that exists.
+pub(super) fn owner_of(
+    log: &KafkaLog,
+    id: &str,
+    topic: &str,
+) -> Result<BaseProducer<Deliveries>, LogError> {
     let timeout = TRANSACTION_TIMEOUT.as_millis().to_string();
     let fixed = [
         ("transactional.id", id),
         ("transaction.timeout.ms", &timeout),
     ];
     let producer = producer(log, id, &fixed)?;
+    // Connects it to one of the cluster's brokers, by a question that only a leader answers. Where that is not done librdkafka rests for half a
+    // second after it has found none.
+    let connected = producer
+        .client()
+        .fetch_watermarks(topic, 0, REQUEST_TIMEOUT);
+    if let Err(error) = connected {
+        tracing::debug!(%error, id, "connecting");
+    }
     producer
         .init_transactions(REQUEST_TIMEOUT)
         .map_err(|error| log_error(&error))?;
@@ -83,14 +98,20 @@ pub(super) fn owner_of(log: &KafkaLog, id: &str) -> Result<BaseProducer<Deliveri
 }
 
 impl Transactions {
-    pub(super) fn new(log: &KafkaLog, group: &str, id: &str) -> Result<Self, LogError> {
+    pub(super) fn new(
+        log: &KafkaLog,
+        group: &str,
+        id: &str,
+        topic: &str,
+    ) -> Result<Self, LogError> {
         Ok(Self {
             log: log.clone(),
             group: group.to_owned(),
             id: id.to_owned(),
-            producer: owner_of(log, id)?,
+            notes: Some(log.writer()?),
+            producer: owner_of(log, id, topic)?,
+            topic: topic.to_owned(),
             known: KnownTopics::default(),
-            noted: false,
             worn: false,
             fenced: false,
         })
@@ -136,16 +157,16 @@ impl Transactions {
     /// Replaces the producer if it is worn, and notes the member before its first transaction. Not earlier: who is noted and
     /// is not seen in the group is held for dead.
     fn prepare(&mut self) -> Result<(), LogError> {
-        if !self.noted {
-            members::note(&self.log, &self.group, &self.id)?;
-            self.noted = true;
+        if let Some(writer) = &mut self.notes {
+            members::note(&self.log, writer, &self.group, &self.id)?;
+            self.notes = None;
         }
         if self.worn {
             tracing::info!(
                 id = self.id,
                 "a transaction did not end smoothly: going on under a new epoch"
             );
-            self.producer = owner_of(&self.log, &self.id)?;
+            self.producer = owner_of(&self.log, &self.id, &self.topic)?;
             self.worn = false;
         }
         Ok(())
