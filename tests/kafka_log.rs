@@ -6,7 +6,7 @@
 mod log_suite;
 mod support;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -272,6 +272,31 @@ fn a_member_that_no_longer_uses_transactions_ends_what_it_had_left_open() {
             .unwrap();
         let mut reader = log.reader(&topic, &[]).unwrap();
         assert_eq!(poll_to_end(&mut reader, 1), ["behind it"]);
+    });
+}
+
+#[test]
+fn what_librdkafka_has_to_say_holds_no_event_up() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        // Hundreds of lines come until the group has dealt, each a thing to be taken from the consumer's queue.
+        let talkative = BTreeMap::from([
+            (
+                "bootstrap.servers".to_owned(),
+                std::env::var("MILLSTREAM_TEST_KAFKA").unwrap(),
+            ),
+            ("debug".to_owned(), "all".to_owned()),
+        ]);
+        let talkative = KafkaLog::new(talkative).unwrap();
+        let mut session = talkative
+            .join(&membership(&unique("group"), 0, &[&topic]))
+            .unwrap();
+        let (mut polls, wait) = (0, Duration::from_secs(1));
+        while session.assignment().is_empty() {
+            polls += 1;
+            assert!(polls < 10, "each poll hears but little");
+            session.poll(&mut Fetched::new(), wait).unwrap();
+        }
     });
 }
 

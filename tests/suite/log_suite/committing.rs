@@ -2,11 +2,12 @@
 
 use millstream::log::{
     CommitError, Delivery, GroupOffset, Log, Membership, Offset, Outbox, Session, Written,
+    read_whole,
 };
 
 use super::support::{
     at, committed, group_offset, join_alone, membership, new_topic, outbox, poll_records,
-    poll_to_end, read_all_texts, read_from, stage, unique, write, write_numbers,
+    poll_to_end, read_all_texts, read_from, stage, unique, until, write, write_numbers,
 };
 
 pub(crate) fn a_commit_shows_records_offsets_and_metadata<L: Log>(log: &L) {
@@ -77,6 +78,31 @@ pub(crate) fn a_reader_knows_the_end_of_a_partition_that_commits_have_written<L:
         poll_to_end(&mut log.reader(&topic, &[]).unwrap(), 3).len(),
         4
     );
+}
+
+pub(crate) fn a_partition_is_read_whole_whatever_it_ends_with<L: Log>(log: &L) {
+    let topic = new_topic(log, 2);
+    let read = |partition| {
+        let mut texts = Vec::new();
+        let next = read_whole(log, &at(&topic, partition), |batch| {
+            texts.extend((0..batch.len()).map(|row| batch.value(row).unwrap().to_vec()));
+            Ok(())
+        });
+        (texts, next.unwrap())
+    };
+    assert_eq!(read(0), (vec![], Offset(0)));
+    write(log, &topic, &[(0, "a"), (1, "other")]);
+    assert_eq!(read(0), (vec![b"a".to_vec()], Offset(1)));
+    let mut session = join_alone(log, &membership(&unique("group"), 0, &[&topic]), 2);
+    session.commit(&outbox(&topic, &[(0, "b")]), &[]).unwrap();
+    // A broker may still be about to decide it.
+    until("what was committed", || {
+        let (texts, next) = read(0);
+        assert!(texts.starts_with(&[b"a".to_vec()]) && next >= Offset(1));
+        texts.len() == 2 && texts[1] == b"b" && next >= Offset(2)
+    });
+    assert_eq!(read(1).0, [b"other"]);
+    assert!(read_whole(log, &at(&topic, 7), |_| Ok(())).is_err());
 }
 
 pub(crate) fn a_commit_may_span_topics<L: Log>(log: &L) {

@@ -40,6 +40,7 @@ macro_rules! log_suite {
             a_refused_commit_leaves_nothing,
             an_empty_commit_is_harmless,
             a_reader_knows_the_end_of_a_partition_that_commits_have_written,
+            a_partition_is_read_whole_whatever_it_ends_with,
             a_commit_may_span_topics,
             a_newer_session_fences_the_older,
             a_commit_tells_where_its_records_lie,
