@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// By how much memory may differ between two looks at a process that does not grow.
-const SWING: f64 = 48.0;
+const SWING: f64 = 24.0;
 /// By how much it may grow within an hour, in MiB.
-const PER_HOUR: f64 = 24.0;
+const PER_HOUR: f64 = 12.0;
+/// How long a store takes until it merges as many files as it writes. A run of more than twice that is looked at from then on.
+const WARM: Duration = Duration::from_mins(10);
 /// How many files and threads may come and go with connections.
 const COME_AND_GO: usize = 6;
 
@@ -51,9 +53,11 @@ fn median(of: &[Held], figure: impl Fn(&Held) -> f64) -> f64 {
     all[all.len() / 2]
 }
 
-/// The first and the last quarter of what was held after the first round, at least one look each.
+/// The first and the last quarter of what was held once the process was warm, or after the first round of a short run, at least one look each.
 fn quarters(rounds: &[Held]) -> (&[Held], &[Held]) {
-    let warm = &rounds[1..];
+    let warm = rounds.iter().position(|held| held.at >= WARM);
+    let warm = warm.filter(|warm| 2 * warm < rounds.len());
+    let warm = &rounds[warm.unwrap_or(1)..];
     let quarter = warm.len().div_ceil(4);
     (&warm[..quarter], &warm[warm.len() - quarter..])
 }

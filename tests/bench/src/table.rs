@@ -25,7 +25,7 @@ impl Spread {
         let at = |index: usize| figures.get(index).copied().unwrap_or(f64::NAN);
         Self {
             least: at(0),
-            middle: at(figures.len() / 2),
+            middle: f64::midpoint(at((figures.len().max(1) - 1) / 2), at(figures.len() / 2)),
             most: at(figures.len().saturating_sub(1)),
         }
     }

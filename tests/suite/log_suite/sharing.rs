@@ -65,6 +65,14 @@ pub(crate) fn a_topic_apart_is_shared_by_itself_and_committed_with_the_others<L:
         };
         // One is there before the other, and has everything.
         let mut sessions = vec![join(0)];
+        until("the one topic", || {
+            poll(&mut sessions[0], &mut Vec::new());
+            !sessions[0].assignment().is_empty()
+        });
+        // It need not wait for the other.
+        let first = sessions[0].assignment()[0].clone();
+        let stand = group_offset(&first.topic, first.partition, 0);
+        sessions[0].commit(&Outbox::new(), &[stand]).unwrap();
         settle(&mut sessions, 8);
         sessions.push(join(1));
         settle(&mut sessions, 4);

@@ -42,6 +42,7 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
+use self::closing::Leavers;
 use self::contexts::Messages;
 use self::errors::log_error;
 use self::outside::onlooker;
@@ -71,6 +72,8 @@ pub struct KafkaLog {
     admin: Arc<AdminClient<DefaultClientContext>>,
     /// Sees records of transactions that are not decided yet.
     uncommitted: Arc<BaseConsumer<Messages>>,
+    /// Closes readers.
+    leavers: Arc<Leavers>,
 }
 
 impl KafkaLog {
@@ -91,6 +94,7 @@ impl KafkaLog {
             settings: Arc::new(settings),
             admin: Arc::new(admin),
             uncommitted: Arc::new(uncommitted),
+            leavers: Arc::default(),
         })
     }
 
@@ -305,7 +309,8 @@ impl Log for KafkaLog {
         group: &str,
         of: &[TopicPartition],
     ) -> Result<Vec<GroupOffset>, LogError> {
-        outside::committed(&onlooker(self, Some(group))?, of)
+        let onlooker = onlooker(self, Some(group))?;
+        outside::committed(&*onlooker, of)
     }
 
     fn set_group_offsets(&self, group: &str, offsets: &[GroupOffset]) -> Result<(), LogError> {

@@ -4,6 +4,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
+use super::closing::Outsider;
 use super::contexts::Messages;
 use super::errors::log_error;
 use super::{KafkaLog, REQUEST_TIMEOUT};
@@ -11,18 +12,17 @@ use crate::log::{Bounds, GroupOffset, Log, LogError, Offset, TopicPartition};
 use crate::time::Timestamp;
 
 /// A consumer that joins nothing. With a group it can be asked for that group's offsets, and set them.
-pub(super) fn onlooker(
-    log: &KafkaLog,
-    group: Option<&str>,
-) -> Result<BaseConsumer<Messages>, LogError> {
+pub(super) fn onlooker(log: &KafkaLog, group: Option<&str>) -> Result<Outsider, LogError> {
     let mut fixed = vec![
         ("enable.auto.commit", "false"),
         ("isolation.level", "read_committed"),
     ];
     fixed.extend(group.map(|group| ("group.id", group)));
-    log.client(&[("client.id", "millstream")], &fixed)
+    let consumer = log
+        .client(&[("client.id", "millstream")], &fixed)
         .create_with_context(Messages)
-        .map_err(|error| log_error(&error))
+        .map_err(|error| log_error(&error))?;
+    Ok(Outsider::new(consumer, &log.leavers))
 }
 
 /// A list of partitions with offsets and what stands beside them.

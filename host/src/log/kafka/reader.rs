@@ -10,7 +10,7 @@ use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
 use super::KafkaLog;
-use super::closing::OpenConsumer;
+use super::closing::Outsider;
 use super::contexts::Messages;
 use super::errors::log_error;
 use super::records::append;
@@ -21,7 +21,7 @@ const POLL_RECORDS: usize = 4_096;
 
 /// A reader of committed records.
 pub struct KafkaReader {
-    consumer: OpenConsumer<Messages>,
+    consumer: Outsider,
     /// The partitions whose end has been reached and where nothing has come since.
     at_end: BTreeSet<i32>,
 }
@@ -94,7 +94,7 @@ impl KafkaReader {
         }
         consumer.assign(&list).map_err(|error| log_error(&error))?;
         Ok(Self {
-            consumer: OpenConsumer::outsider(consumer),
+            consumer: Outsider::new(consumer, &log.leavers),
             at_end: BTreeSet::new(),
         })
     }

@@ -209,9 +209,16 @@ impl Session for KafkaSession {
     }
 
     fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {
+        if let Some(why) = self.fencing() {
+            return Err(CommitError::Fenced(why));
+        }
         let mut parts = Vec::with_capacity(self.shares.len());
         for (number, share) in self.shares.iter().enumerate() {
             let its = offsets.iter().filter(|it| self.share_of(&it.at) == number);
+            // One that has nothing to commit may still be waiting for the group to take it in. But somebody must be in it.
+            if its.clone().next().is_none() && !(offsets.is_empty() && number == 0) {
+                continue;
+            }
             let group = share.right_to_commit(its.clone())?;
             let list = native_offsets(its);
             let list = list.map_err(|error| CommitError::Refused(error.to_string()))?;
@@ -220,7 +227,6 @@ impl Session for KafkaSession {
         if outbox.is_empty() && offsets.is_empty() {
             return Ok(Written::default());
         }
-        // A member that commits nothing is not asked for.
         parts.retain(|(_, _, list)| list.count() > 0);
         match &mut self.commits {
             Commits::AtLeastOnce(plain) => {

@@ -31,7 +31,7 @@ pub(super) struct Share {
     pub(super) topics: Vec<String>,
     /// Let go of before the consumer that they belong to.
     queues: Queues,
-    consumer: OpenConsumer<Group>,
+    consumer: OpenConsumer,
     holdings: Holdings,
     /// What is not fetched for the time being.
     paused: BTreeSet<TopicPartition>,
@@ -79,7 +79,7 @@ impl Share {
         Ok(Self {
             topics,
             queues: Queues::new(consumer.client()),
-            consumer: OpenConsumer::member(consumer),
+            consumer: OpenConsumer::new(consumer),
             holdings: Holdings::default(),
             paused: BTreeSet::new(),
         })
