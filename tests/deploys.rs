@@ -203,6 +203,18 @@ impl<'a, L: Log> Job<'a, L> {
         });
     }
 
+    /// Rows that were put aside are dead letters, and in no window: expects them there no more. Returns how many there are.
+    fn take_dead(&mut self) -> usize {
+        let dead = read_all(self.log, &self.dead);
+        for letter in &dead {
+            let row = letter.json();
+            let (at, n) = (row["at"].as_i64().unwrap(), row["n"].as_i64().unwrap());
+            let (sum, rows) = self.expected.get_mut(&(at / WINDOW * WINDOW)).unwrap();
+            (*sum, *rows) = (*sum - n, *rows - 1);
+        }
+        dead.len()
+    }
+
     /// Compares all results with what was written: each window once, its sum right, and each row counted by one version. Returns
     /// how many rows each version has counted.
     fn judge(&self) -> [i64; 4] {
@@ -353,7 +365,7 @@ fn a_restart_goes_on_with_what_was_deployed() {
 
 /// A version that refuses too many rows is taken back before any of its doing is committed.
 #[test]
-fn a_version_with_more_errors_than_before_is_taken_back_with_nothing_committed() {
+fn a_version_with_more_errors_than_before_is_taken_back() {
     let log = EmbeddedLog::in_memory();
     let mut job = Job::new(&log);
     job.run(|job, running| {
@@ -367,8 +379,9 @@ fn a_version_with_more_errors_than_before_is_taken_back_with_nothing_committed()
         assert!(why.contains("rows could not be processed"), "{why}");
         job.settle(running);
     });
+    // Few rows of a worker are not judged: what the version did to those stays.
+    assert!(job.take_dead() < 100);
     let [_, second, ..] = job.judge();
-    // Few rows are not judged: what it did to those stays.
     assert!(second < 200, "{second}");
 }
 
@@ -593,15 +606,9 @@ fn a_step_that_fails_too_often_goes_back_where_it_may() {
         job.write_until_in_place(running);
         job.settle(running);
     });
-    // Rows that were put aside before are dead letters, and in no window.
-    let dead = read_all(&log, &job.dead);
-    assert!((1..=2).contains(&dead.len()), "{}", dead.len());
-    for letter in &dead {
-        let row = letter.json();
-        let (at, n) = (row["at"].as_i64().unwrap(), row["n"].as_i64().unwrap());
-        let (sum, rows) = job.expected.get_mut(&(at / WINDOW * WINDOW)).unwrap();
-        (*sum, *rows) = (*sum - n, *rows - 1);
-    }
+    // Two of each worker are within the limit.
+    let dead = job.take_dead();
+    assert!((1..=4).contains(&dead), "{dead}");
     job.judge();
 }
 

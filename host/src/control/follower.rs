@@ -57,6 +57,8 @@ pub struct Follower<'a, L: Log> {
     pub(super) reports: Vec<Report>,
     /// Steps that should go back to the version before, and can't.
     pub(super) no_way_back: BTreeSet<String>,
+    /// The version and step for which a way back was written last: more than one worker may call for it before that has come back.
+    called_back: Option<(u64, String)>,
     /// Deploys that have come back: their tokens and numbers.
     pub(super) heard: Vec<(String, u64)>,
 }
@@ -107,6 +109,7 @@ impl<'a, L: Log> Follower<'a, L> {
             awaited: BTreeMap::new(),
             reports: Vec::new(),
             no_way_back: BTreeSet::new(),
+            called_back: None,
             heard: Vec::new(),
             shadow: None,
             shadow_at: Duration::ZERO,
@@ -351,14 +354,21 @@ impl<'a, L: Log> Follower<'a, L> {
                     None => Ok(()),
                 }
             }
-            Report::Exhausted { step, reason, .. } if self.wanted.generation == generation => {
+            Report::Exhausted { step, reason, .. }
+                if self.wanted.generation == generation
+                    && self.called_back != Some((generation, step.clone())) =>
+            {
                 tracing::warn!(
                     step,
                     reason,
                     "a step fails too often, and goes back to the version before"
                 );
                 match self.rollback(&step, "the limit of failures") {
-                    Ok((deploy, component)) => self.put_deploy(deploy, component, None),
+                    Ok((deploy, component)) => {
+                        self.put_deploy(deploy, component, None)?;
+                        self.called_back = Some((generation, step));
+                        Ok(())
+                    }
                     Err(error) => {
                         tracing::error!(step, %error, "there is no way back");
                         self.no_way_back.insert(step);
