@@ -1,8 +1,7 @@
 //! How long after its watermark a result can be read: clicks come at a steady pace, dated with the time now, and windows are short, so
 //! that there are many. The watermark passes the end of a window when the broker has acknowledged the first click that lies behind it.
 //!
-//! Beside Millstream a *relay* is measured, a plain program that writes a record when it reads such a click: what it takes is the broker's
-//! and the machine's, whoever processes.
+//! Beside Millstream the `relay` is measured: what it takes is the broker's and the machine's, whoever processes.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -12,20 +11,17 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Result, ensure};
 use rdkafka::ClientConfig;
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::message::DeliveryResult;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
-use serde::{Deserialize, Serialize};
 
 use crate::clicks::{Click, URLS, USERS};
 use crate::process::Process;
+use crate::relay::{WINDOW, Written};
 use crate::systems::Guarantee;
 use crate::table;
 use crate::topics::{Topics, drain};
 
-/// The size of a window, in milliseconds.
-const WINDOW: u64 = 100;
 /// How often clicks are written.
 const PACE: Duration = Duration::from_millis(1);
 /// How long the system may take to start and to get used to the pace; nothing of it is counted.
@@ -55,23 +51,6 @@ pub(crate) struct Args {
     /// For how long
     #[arg(long, default_value_t = 60)]
     seconds: u64,
-}
-
-/// The relay, run until the process is ended.
-#[derive(Clone, Debug, clap::Args)]
-pub(crate) struct RelayArgs {
-    #[arg(long)]
-    bootstrap: String,
-    #[arg(long)]
-    source: String,
-    #[arg(long)]
-    sink: String,
-}
-
-/// A result, as far as it is looked at.
-#[derive(Deserialize, Serialize)]
-struct Written {
-    window_end_ms: u64,
 }
 
 /// Who is measured.
@@ -240,39 +219,6 @@ fn send(producer: &BaseProducer<Passed>, topic: &str, text: &str, opaque: usize)
 fn serve(producer: &BaseProducer<Passed>) {
     for _ in 0..producer.in_flight_count() {
         producer.poll(Duration::ZERO);
-    }
-}
-
-/// Writes a record for each click that is the first behind a window.
-pub(crate) fn relay(args: &RelayArgs) -> Result<()> {
-    let consumer: BaseConsumer = ClientConfig::new()
-        .set("bootstrap.servers", &args.bootstrap)
-        .set("group.id", format!("relay-{}", args.sink))
-        .set("auto.offset.reset", "earliest")
-        .create()?;
-    consumer.subscribe(&[&args.source])?;
-    let producer: BaseProducer = ClientConfig::new()
-        .set("bootstrap.servers", &args.bootstrap)
-        .set("linger.ms", "0")
-        .create()?;
-    #[derive(Deserialize)]
-    struct Read {
-        event_time: u64,
-    }
-    let mut last = 0;
-    loop {
-        let Some(message) = consumer.poll(Duration::from_millis(100)) else {
-            continue;
-        };
-        let message = message?;
-        let read: Read = serde_json::from_slice(message.payload().unwrap_or_default())?;
-        let window_end_ms = read.event_time / WINDOW * WINDOW;
-        if std::mem::replace(&mut last, window_end_ms) < window_end_ms {
-            let text = serde_json::to_string(&Written { window_end_ms })?;
-            let record: BaseRecord<'_, (), str> = BaseRecord::to(&args.sink).payload(&text);
-            producer.send(record).map_err(|(error, _)| error)?;
-            producer.poll(Duration::ZERO);
-        }
     }
 }
 

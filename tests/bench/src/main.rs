@@ -10,6 +10,7 @@ mod measure;
 mod native;
 mod plan;
 mod process;
+mod relay;
 mod systems;
 mod table;
 mod topics;
@@ -35,7 +36,7 @@ enum Command {
     /// Do a job by hand until the process is ended
     Native(native::Args),
     /// Write a record for each window that clicks have passed, until the process is ended
-    Relay(latency::RelayArgs),
+    Relay(relay::Args),
     /// Measure what a second worker is worth
     Workers(workers::Args),
 }
@@ -46,7 +47,7 @@ fn main() -> Result<()> {
         Command::Engine(args) => engine::run(&args),
         Command::Latency(args) => latency::run(&args),
         Command::Native(args) => native::run(&args),
-        Command::Relay(args) => latency::relay(&args),
+        Command::Relay(args) => relay::run(&args),
         Command::Workers(args) => workers::run(&args),
     }
 }

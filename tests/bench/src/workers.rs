@@ -171,12 +171,10 @@ impl Clicks {
     }
 
     fn pipeline(&self, args: &Args, job: Job, name: &str, folder: &Path) -> String {
-        let step = match job {
-            Job::Headline => "aggregate = \"unique-visitors.wasm\"",
-            _ => "aggregate = \"row-count.wasm\"\nkey = \"url\"",
+        let (plugin, key) = match job {
+            Job::Headline => ("unique-visitors", ""),
+            _ => ("row-count", "key = \"url\""),
         };
-        let plugins = format!("{}/", args.plugins.display());
-        let step = step.replacen(" = \"", &format!(" = \"{plugins}"), 1);
         format!(
             r#"
             name = "{name}"
@@ -187,11 +185,13 @@ impl Clicks {
             late.topic = "{name}-late"
             state.folder = "{}/state"
             [[step]]
-            {step}
+            aggregate = "{}/{plugin}.wasm"
+            {key}
             window = {{ tumbling = "1m" }}
             "#,
             self.folder.display(),
             folder.display(),
+            args.plugins.display(),
         )
     }
 }

@@ -28,7 +28,7 @@ const HEARTBEAT: &str = "1000";
 
 /// A member of a consumer group. Used from the thread that has joined.
 pub(super) struct Share {
-    pub(super) topics: Vec<String>,
+    topics: Vec<String>,
     /// Let go of before the consumer that they belong to.
     queues: Queues,
     consumer: OpenConsumer,
