@@ -1,7 +1,8 @@
-//! Distinct keys, numbered in the order in which they came.
+//! Distinct keys, each behind its length in one buffer, as they stand in a partial.
 //!
-//! All keys lie in one buffer, so that a new key allocates nothing of its own. The table holds their numbers only.
-//! Its hashes never leave the process, and their seed is fixed, so that a run can be repeated exactly.
+//! So a new key allocates nothing of its own, a partial of keys is a copy of a piece of the buffer, and a look-up touches two places of memory:
+//! the table, which holds where each key stands, and the key. The table's hashes never leave the process, and their seed is fixed, so that a
+//! run can be repeated exactly.
 
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
@@ -9,6 +10,9 @@ use std::marker::PhantomData;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
+use integer_encoding::VarInt;
+
+use super::wire;
 
 /// What [`ExactSet`](super::ExactSet) and [`PerKey`](super::PerKey) may be keyed by: `str` and `[u8]`.
 pub trait Key: sealed::Key {}
@@ -45,75 +49,122 @@ impl sealed::Key for [u8] {
     }
 }
 
-/// Distinct keys, numbered from 0.
+/// Distinct keys, each with a note of its own.
 ///
-/// A key takes its bytes, the place of its end (4 bytes in a component) and 6 to 12 bytes of the table.
-pub(super) struct Keys<K: ?Sized> {
+/// A key takes its bytes, one for its length (2 from 128 bytes on), and 6 to 12 bytes of the table besides the note.
+pub(super) struct Keys<K: ?Sized, N = ()> {
     bytes: Vec<u8>,
-    /// Where each key ends in `bytes`; it begins where the one before ends.
-    ends: Vec<usize>,
-    numbers: HashTable<usize>,
+    places: HashTable<(usize, N)>,
     kind: PhantomData<fn(&K)>,
 }
 
-impl<K: Key + ?Sized> Keys<K> {
+impl<K: Key + ?Sized, N: Copy> Keys<K, N> {
     pub(super) fn len(&self) -> usize {
-        self.ends.len()
+        self.places.len()
     }
 
-    /// The key with a number below [`len`](Self::len).
-    pub(super) fn key(&self, number: usize) -> &K {
-        K::from_bytes(at(&self.bytes, &self.ends, number)).expect("it was put in as such a key")
+    /// Where the next key will stand.
+    pub(super) fn end(&self) -> usize {
+        self.bytes.len()
     }
 
-    pub(super) fn find(&self, key: &K) -> Option<usize> {
+    /// All keys that stand from this place on, each behind its length, in the order in which they came.
+    pub(super) fn lines_from(&self, place: usize) -> &[u8] {
+        &self.bytes[place..]
+    }
+
+    /// The key that stands at a place where one was put.
+    pub(super) fn key(&self, place: usize) -> &K {
+        let (key, _) = split(&self.bytes[place..]);
+        K::from_bytes(key).expect("it was put in as such a key")
+    }
+
+    /// All keys, in the order in which they came.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &K> {
+        let mut rest = &*self.bytes;
+        std::iter::from_fn(move || {
+            if rest.is_empty() {
+                return None;
+            }
+            let key;
+            (key, rest) = split(rest);
+            Some(K::from_bytes(key).expect("it was put in as such a key"))
+        })
+    }
+
+    /// The key's note.
+    pub(super) fn find(&self, key: &K) -> Option<N> {
         let key = key.as_bytes();
-        self.numbers
-            .find(hash(key), |&number| {
-                is_same(at(&self.bytes, &self.ends, number), key)
-            })
-            .copied()
+        let found = self
+            .places
+            .find(hash(key), |(place, _)| stands_at(&self.bytes[*place..], key));
+        found.map(|(_, note)| *note)
     }
 
-    /// The number of the key, which is the last one if the key is new.
-    pub(super) fn insert(&mut self, key: &K) -> usize {
-        let key = key.as_bytes();
-        let (bytes, ends) = (&self.bytes, &self.ends);
-        let entry = self.numbers.entry(
+    /// The note of the key, which is this one if the key is new.
+    pub(super) fn insert(&mut self, key: &K, note: N) -> Put<N> {
+        self.insert_bytes(key.as_bytes(), note)
+    }
+
+    /// As [`insert`](Self::insert), of bytes that are known to be such a key.
+    pub(super) fn insert_bytes(&mut self, key: &[u8], note: N) -> Put<N> {
+        let bytes = &self.bytes;
+        let entry = self.places.entry(
             hash(key),
-            |&number| is_same(at(bytes, ends, number), key),
-            |&number| hash(at(bytes, ends, number)),
+            |(place, _)| stands_at(&bytes[*place..], key),
+            |(place, _)| hash(split(&bytes[*place..]).0),
         );
         match entry {
-            Entry::Occupied(known) => *known.get(),
+            Entry::Occupied(known) => Put::Known(known.get().1),
             Entry::Vacant(new) => {
-                let number = self.ends.len();
-                new.insert(number);
-                self.bytes.extend_from_slice(key);
-                self.ends.push(self.bytes.len());
-                number
+                let place = self.bytes.len();
+                new.insert((place, note));
+                wire::put_bytes(key, &mut self.bytes);
+                Put::New(place)
             }
         }
     }
+
+    /// Makes room for so many keys with so many bytes in all, their lengths included.
+    pub(super) fn reserve(&mut self, keys: usize, bytes: usize) {
+        let all = &self.bytes;
+        let rehash = |(place, _): &(usize, N)| hash(split(&all[*place..]).0);
+        self.places.reserve(keys, rehash);
+        self.bytes.reserve(bytes);
+    }
 }
 
-impl<K: ?Sized> Default for Keys<K> {
+/// What putting a key in has found.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) enum Put<N> {
+    /// It was there, with this note.
+    Known(N),
+    /// It is new, and stands here.
+    New(usize),
+}
+
+impl<K: ?Sized, N> Default for Keys<K, N> {
     fn default() -> Self {
         Self {
             bytes: Vec::new(),
-            ends: Vec::new(),
-            numbers: HashTable::new(),
+            places: HashTable::new(),
             kind: PhantomData,
         }
     }
 }
 
-fn at<'a>(bytes: &'a [u8], ends: &[usize], number: usize) -> &'a [u8] {
-    let start = match number {
-        0 => 0,
-        after => ends[after - 1],
+/// The key at the beginning of such a buffer, and what comes after it.
+fn split(lines: &[u8]) -> (&[u8], &[u8]) {
+    let (length, start) = match lines {
+        [short @ ..0x80, ..] => (usize::from(*short), 1),
+        _ => usize::decode_var(lines).expect("every key stands behind its length"),
     };
-    &bytes[start..ends[number]]
+    lines[start..].split_at(length)
+}
+
+/// Whether it is this key that a buffer begins with.
+fn stands_at(lines: &[u8], key: &[u8]) -> bool {
+    is_same(split(lines).0, key)
 }
 
 fn hash(key: &[u8]) -> u64 {
@@ -167,19 +218,38 @@ mod tests {
         }
 
         #[test]
-        fn keys_are_numbered_in_the_order_in_which_they_first_came(
-            rows in prop::collection::vec(prop::collection::vec(0_u8..3, 0..5), 0..400),
+        fn keys_stand_in_the_order_in_which_they_first_came_each_with_its_first_note(
+            rows in prop::collection::vec(row(), 0..400),
+            reserved in 0_usize..100,
         ) {
-            let mut keys = Keys::<[u8]>::default();
+            let mut keys = Keys::<[u8], usize>::default();
             let mut model: HashMap<&[u8], usize> = HashMap::new();
-            for row in &rows {
-                let next = model.len();
-                let expected = *model.entry(row).or_insert(next);
-                prop_assert_eq!(keys.find(row), (expected < next).then_some(expected));
-                prop_assert_eq!(keys.insert(row), expected);
-                prop_assert_eq!(keys.key(expected), &row[..]);
+            let mut order: Vec<&[u8]> = Vec::new();
+            for (number, row) in rows.iter().enumerate() {
+                prop_assert_eq!(keys.find(row), model.get(&**row).copied());
+                if number == reserved {
+                    keys.reserve(reserved, reserved);
+                }
+                let end = keys.end();
+                match model.get(&**row) {
+                    Some(note) => prop_assert_eq!(keys.insert(row, number), Put::Known(*note)),
+                    None => {
+                        prop_assert_eq!(keys.insert(row, number), Put::New(end));
+                        prop_assert_eq!(keys.key(end), &row[..]);
+                        model.insert(row, number);
+                        order.push(row);
+                    }
+                }
                 prop_assert_eq!(keys.len(), model.len());
             }
+            prop_assert!(keys.iter().eq(order));
         }
+    }
+
+    /// Few that differ, some of them long.
+    fn row() -> impl Strategy<Value = Vec<u8>> {
+        let short = prop::collection::vec(0_u8..3, 0..5);
+        let long = (120_usize..140, 0_u8..2).prop_map(|(length, byte)| vec![byte; length]);
+        prop_oneof![4 => short, 1 => long]
     }
 }
