@@ -8,8 +8,6 @@ use std::time::Duration;
 const SWING: f64 = 24.0;
 /// By how much it may grow within an hour, in MiB.
 const PER_HOUR: f64 = 12.0;
-/// How long a store takes until it merges as many files as it writes. A run of more than twice that is looked at from then on.
-const WARM: Duration = Duration::from_mins(10);
 /// How many files and threads may come and go with connections.
 const COME_AND_GO: usize = 6;
 
@@ -53,11 +51,9 @@ fn median(of: &[Held], figure: impl Fn(&Held) -> f64) -> f64 {
     all[all.len() / 2]
 }
 
-/// The first and the last quarter of what was held once the process was warm, or after the first round of a short run, at least one look each.
+/// The first and the last quarter of what was held in the second half, at least one look each.
 fn quarters(rounds: &[Held]) -> (&[Held], &[Held]) {
-    let warm = rounds.iter().position(|held| held.at >= WARM);
-    let warm = warm.filter(|warm| 2 * warm < rounds.len());
-    let warm = &rounds[warm.unwrap_or(1)..];
+    let warm = &rounds[rounds.len() / 2..];
     let quarter = warm.len().div_ceil(4);
     (&warm[..quarter], &warm[warm.len() - quarter..])
 }

@@ -95,9 +95,9 @@ impl<K: Key + ?Sized, N: Copy> Keys<K, N> {
     /// The key's note.
     pub(super) fn find(&self, key: &K) -> Option<N> {
         let key = key.as_bytes();
-        let found = self
-            .places
-            .find(hash(key), |(place, _)| stands_at(&self.bytes[*place..], key));
+        let found = self.places.find(hash(key), |(place, _)| {
+            stands_at(&self.bytes[*place..], key)
+        });
         found.map(|(_, note)| *note)
     }
 

@@ -130,8 +130,8 @@ pub enum Delivery {
     /// Records and offsets in one transaction.
     #[default]
     ExactlyOnce,
-    /// Records first, and offsets once the log has acknowledged every record. Readers see records sooner, and see those
-    /// again that a failure in between makes the next owner write once more.
+    /// Records first, and offsets once the log has acknowledged every record, without waiting for them. Readers see records sooner, and
+    /// see those again that a failure in between makes the next owner write once more.
     AtLeastOnce,
 }
 
@@ -364,7 +364,9 @@ pub trait Session {
     /// If a partition was neither.
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError>;
 
-    /// Commits records and the group's offsets as [`Membership::delivery`] says. Blocks until it is decided. Refuses with
+    /// Commits records and the group's offsets as [`Membership::delivery`] says. Blocks until it is decided; where offsets are apart from
+    /// records ([`Delivery::AtLeastOnce`]) until the records are safe. Their offsets are committed soon after, and at the latest before
+    /// [`Session::committed`] and [`Session::release`] return or the session ends. Refuses with
     /// [`CommitError::Aborted`], before anything is sent, offsets of partitions that don't belong to this session now, and
     /// everything if the group no longer takes this session for a member.
     ///

@@ -223,6 +223,27 @@ pub(crate) fn commits_at_least_once_show_records_and_offsets_too<L: Log>(log: &L
         .unwrap();
 }
 
+/// Whoever goes on from there need not ask the one who has left.
+pub(crate) fn what_is_committed_stands_when_its_session_has_ended<L: Log>(log: &L) {
+    for delivery in [Delivery::ExactlyOnce, Delivery::AtLeastOnce] {
+        let topic = new_topic(log, 2);
+        let member = Membership {
+            delivery,
+            ..membership(&unique("group"), 0, &[&topic])
+        };
+        let mut session = join_alone(log, &member, 2);
+        // The later ones come while the group is asked to take the earlier.
+        for offset in 1..=100 {
+            let stands = [0, 1].map(|partition| group_offset(&topic, partition, offset));
+            session.commit(&Outbox::new(), &stands).unwrap();
+        }
+        drop(session);
+        let of = [at(&topic, 0), at(&topic, 1)];
+        let expected = [0, 1].map(|partition| group_offset(&topic, partition, 100));
+        assert_eq!(log.group_offsets(&member.group, &of).unwrap(), expected);
+    }
+}
+
 pub(crate) fn a_later_session_goes_on_at_the_committed_offsets<L: Log>(log: &L) {
     let topic = new_topic(log, 2);
     write_numbers(log, &topic, 0, 5);

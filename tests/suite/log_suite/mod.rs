@@ -47,6 +47,7 @@ macro_rules! log_suite {
             offsets_of_partitions_that_are_not_ones_own_are_refused,
             a_session_that_is_no_member_yet_commits_nothing,
             commits_at_least_once_show_records_and_offsets_too,
+            what_is_committed_stands_when_its_session_has_ended,
             a_later_session_goes_on_at_the_committed_offsets,
             metadata_of_any_text_comes_back,
         }

@@ -3,15 +3,18 @@
 //! - [`KafkaLog`]: settings, topics and their bounds.
 //! - `session`: consumers and a producer that work as one; `share`: a consumer of it; `holdings`: which partitions that has; `generation`:
 //!   whether the group takes it for a member; `queues` and `place`: its records; `orphans`: partitions that nobody has.
-//! - `transaction` and `plain`: the two ways to commit; `verdict`: what is done when a step of it fails.
+//! - `transaction` and `plain`: the two ways to commit; `verdict`: what is done when a step of it fails; `debts`, `owed` and `asking`:
+//!   offsets that are not part of a transaction.
 //! - `members`: who has ever committed in a group, and the end of what dead ones left open.
 //! - `reader`, `writer`, `outside`: for commands, recovery and tests, outside groups and transactions.
 //! - `records`, `sending`, `contexts`: records in librdkafka's form, sending them, and what it calls back.
 //! - `known`: that a topic exists is checked before anything is produced to it.
 //! - `errors`: librdkafka's errors, sorted by what can be done about them.
 
+mod asking;
 mod closing;
 mod contexts;
+mod debts;
 mod errors;
 mod generation;
 mod holdings;
@@ -19,6 +22,7 @@ mod known;
 mod members;
 mod orphans;
 mod outside;
+mod owed;
 mod place;
 mod plain;
 mod queues;

@@ -198,7 +198,7 @@ unsafe fn bytes_at<'a>(at: *const c_void, len: usize) -> Option<&'a [u8]> {
 }
 
 /// A queue of librdkafka's that wakes a thread.
-struct Queue {
+pub(super) struct Queue {
     queue: NonNull<native::rd_kafka_queue_t>,
     /// What the queue's callback has a pointer to.
     _wakes: Box<Thread>,
@@ -209,7 +209,7 @@ unsafe impl Send for Queue {}
 
 impl Queue {
     /// Takes over a queue that was asked for.
-    fn waking_this_thread(queue: NonNull<native::rd_kafka_queue_t>) -> Self {
+    pub(super) fn waking_this_thread(queue: NonNull<native::rd_kafka_queue_t>) -> Self {
         let wakes = Box::new(std::thread::current());
         let thread: *const Thread = &*wakes;
         // SAFETY: the box stays where it is until the callback has been taken off; see `drop`.
@@ -224,6 +224,11 @@ impl Queue {
             queue,
             _wakes: wakes,
         }
+    }
+
+    /// For calls while this lives.
+    pub(super) fn as_ptr(&self) -> *mut native::rd_kafka_queue_t {
+        self.queue.as_ptr()
     }
 
     fn is_empty(&self) -> bool {

@@ -14,8 +14,9 @@ use super::orphans::Orphans;
 use super::outside::{committed, native_offsets};
 use super::plain::Plain;
 use super::share::Share;
-use super::transaction::{Transactions, owner_of};
+use super::transaction::{Transactions, before_anything, owner_of};
 use super::{KafkaLog, PAUSE};
+use crate::fail_point::{FailPoint, reach};
 use crate::log::{
     CommitError, Delivery, Fetched, GroupOffset, Log, LogError, Membership, Offset, Outbox, Polled,
     Session, TopicPartition, Written,
@@ -167,6 +168,7 @@ impl Session for KafkaSession {
                     return Ok(self.told(event));
                 }
             }
+            self.shares.iter_mut().try_for_each(Share::pay)?;
             self.take(into)?;
             let left = deadline.saturating_duration_since(Instant::now());
             if !into.is_empty() || left.is_zero() {
@@ -184,6 +186,7 @@ impl Session for KafkaSession {
     }
 
     fn committed(&mut self, of: &[TopicPartition]) -> Result<Vec<GroupOffset>, LogError> {
+        self.shares.iter_mut().try_for_each(Share::settle)?;
         // The group's, whichever member asks.
         committed(self.shares[0].consumer(), of)
     }
@@ -220,24 +223,32 @@ impl Session for KafkaSession {
                 continue;
             }
             let group = share.right_to_commit(its.clone())?;
-            let list = native_offsets(its);
-            let list = list.map_err(|error| CommitError::Refused(error.to_string()))?;
-            parts.push((share, group, list));
+            parts.push((number, group, its.cloned().collect::<Vec<_>>()));
         }
         if outbox.is_empty() && offsets.is_empty() {
             return Ok(Written::default());
         }
-        parts.retain(|(_, _, list)| list.count() > 0);
+        parts.retain(|(_, _, its)| !its.is_empty());
         match &mut self.commits {
             Commits::AtLeastOnce(plain) => {
-                let parts = parts
-                    .iter()
-                    .map(|(share, _, list)| (share.consumer(), list));
-                plain.commit(outbox, &parts.collect::<Vec<_>>())
+                let refused = |error| before_anything(&error);
+                let mut shares = self.shares.iter_mut();
+                shares.try_for_each(Share::pay).map_err(refused)?;
+                let written = plain.commit(outbox)?;
+                reach(FailPoint::Produced);
+                for (number, _, its) in parts {
+                    self.shares[number].owe(its.into_iter()).map_err(refused)?;
+                }
+                reach(FailPoint::OffsetsSent);
+                Ok(written)
             }
             Commits::ExactlyOnce(transactions) => {
-                let parts: Vec<_> = parts.iter().map(|(_, group, list)| (group, list)).collect();
-                let committed = transactions.commit(outbox, &parts);
+                let listed = parts
+                    .iter()
+                    .map(|(_, group, its)| Ok((group, native_offsets(its.iter())?)));
+                let listed = listed.collect::<Result<Vec<_>, LogError>>();
+                let listed = listed.map_err(|error| CommitError::Refused(error.to_string()))?;
+                let committed = transactions.commit(outbox, &listed);
                 let fenced = transactions.is_fenced();
                 committed.map_err(|error| match fenced {
                     true => self.fenced_or(error),

@@ -14,6 +14,7 @@ use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
 
 use super::closing::OpenConsumer;
 use super::contexts::Group;
+use super::debts::Debts;
 use super::errors::log_error;
 use super::generation::identity;
 use super::holdings::Holdings;
@@ -31,6 +32,8 @@ pub(super) struct Share {
     topics: Vec<String>,
     /// Let go of before the consumer that they belong to.
     queues: Queues,
+    /// The same.
+    debts: Debts,
     consumer: OpenConsumer,
     holdings: Holdings,
     /// What is not fetched for the time being.
@@ -49,10 +52,10 @@ impl Share {
             .client(
                 &[
                     ("session.timeout.ms", "10000"),
-                    // A full queue is looked at again soon; the default of a second halves the throughput.
-                    ("fetch.queue.backoff.ms", "10"),
-                    // What waits for its turn costs five times its size; more of it makes nothing faster.
-                    ("queued.min.messages", "20000"),
+                    // What waits for its turn costs five times its size, in each partition, and is cold when its turn comes: a few batches are
+                    // enough to bridge the time that a fetch takes, if a queue that was full is looked at again soon enough.
+                    ("fetch.queue.backoff.ms", "1"),
+                    ("queued.min.messages", "5000"),
                 ],
                 &[
                     // The session's, whichever of its shares this is: by it the group's members are told from outside.
@@ -79,6 +82,7 @@ impl Share {
         Ok(Self {
             topics,
             queues: Queues::new(consumer.client()),
+            debts: Debts::new(consumer.client()),
             consumer: OpenConsumer::new(consumer),
             holdings: Holdings::default(),
             paused: BTreeSet::new(),
@@ -92,6 +96,24 @@ impl Share {
 
     pub(super) fn consumer(&self) -> &BaseConsumer<Group> {
         &self.consumer
+    }
+
+    /// Has offsets committed of records that are safe; see [`Debts`].
+    pub(super) fn owe(
+        &mut self,
+        offsets: impl Iterator<Item = GroupOffset>,
+    ) -> Result<(), LogError> {
+        self.debts.owe(&self.consumer, offsets)
+    }
+
+    /// See [`Debts::pay`].
+    pub(super) fn pay(&mut self) -> Result<(), LogError> {
+        self.debts.pay(&self.consumer)
+    }
+
+    /// See [`Debts::settle`].
+    pub(super) fn settle(&mut self) -> Result<(), LogError> {
+        self.debts.settle(&self.consumer)
     }
 
     /// Why this member is of no more use, if another process has joined as the same.
@@ -114,8 +136,10 @@ impl Share {
         match &event {
             Polled::Records => {}
             Polled::Assigned(partitions) => self.holdings.assign(partitions),
-            Polled::Revoked(partitions) | Polled::Lost(partitions) => {
+            Polled::Revoked(partitions) => self.holdings.leave(partitions),
+            Polled::Lost(partitions) => {
                 self.holdings.leave(partitions);
+                self.debts.forget(partitions);
             }
         }
         Some(event)
@@ -248,6 +272,9 @@ impl Share {
 
     /// See [`Session::release`](crate::log::Session::release), for partitions of its topics.
     pub(super) fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "offsets are not committed: who gets the partitions reads some records again");
+        }
         let Some(stopped) = self.holdings.release(partitions)? else {
             return Ok(());
         };
@@ -316,6 +343,9 @@ impl Share {
 
 impl Drop for Share {
     fn drop(&mut self) {
+        if let Err(error) = self.settle() {
+            tracing::warn!(%error, "offsets are not committed: some records are read again");
+        }
         self.consumer.context().close();
         // A revocation that was not answered would hold up the closing of the consumer.
         if let Err(error) = self

@@ -127,7 +127,7 @@ impl Transactions {
     pub(super) fn commit(
         &mut self,
         outbox: &Outbox,
-        offsets: &[(&ConsumerGroupMetadata, &TopicPartitionList)],
+        offsets: &[(&ConsumerGroupMetadata, TopicPartitionList)],
     ) -> Result<Written, CommitError> {
         self.prepare()
             .and_then(|()| self.known.check(outbox, self.producer.client()))
