@@ -275,6 +275,8 @@ impl Share {
         if let Err(error) = self.settle() {
             tracing::warn!(%error, "offsets are not committed: who gets the partitions reads some records again");
         }
+        // Committed later they would take the group back behind whoever has the partitions then.
+        self.debts.forget(partitions);
         let Some(stopped) = self.holdings.release(partitions)? else {
             return Ok(());
         };
