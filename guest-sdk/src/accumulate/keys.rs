@@ -101,7 +101,7 @@ impl<K: Key + ?Sized, N: Copy> Keys<K, N> {
         found.map(|(_, note)| *note)
     }
 
-    /// The note of the key, which is this one if the key is new.
+    /// Puts a key in, with this note, if it is not there.
     pub(super) fn insert(&mut self, key: &K, note: N) -> Put<N> {
         self.insert_bytes(key.as_bytes(), note)
     }
