@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use log_suite::log_suite;
 use log_suite::support::{
     at, committed, group_offset, join_alone, membership, new_topic, outbox, poll, poll_once,
-    poll_to_end, unique, until, write,
+    poll_records, poll_to_end, unique, until, write,
 };
 use millstream::log::kafka::{KafkaLog, KafkaSession};
 use millstream::log::{
@@ -21,6 +21,9 @@ use millstream::log::{
     Session,
 };
 use rdkafka::ClientConfig;
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
 fn with_log(test: impl FnOnce(KafkaLog)) {
@@ -34,28 +37,36 @@ log_suite!(with_log);
 /// Longer than any call that does not wait for a timeout of the broker's, shorter than the transaction timeout.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
+/// A client of the broker, with these settings.
+fn client(settings: &[(&str, &str)]) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    let address = std::env::var("MILLSTREAM_TEST_KAFKA").unwrap();
+    config.set("bootstrap.servers", address);
+    for (name, value) in settings {
+        config.set(*name, *value);
+    }
+    config
+}
+
+/// Sends values to partition 0 of a topic and waits until they are there.
+fn send(producer: &BaseProducer, topic: &str, values: &[String]) {
+    for value in values {
+        let record = BaseRecord::<(), str>::to(topic).partition(0).payload(value);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(AT_ONCE).unwrap();
+}
+
 /// Leaves a transaction open under a name, with a record in partition 0 of a topic, as a process does that is killed.
 fn die_with_a_transaction_open(id: &str, topic: &str) {
-    let producer: BaseProducer = ClientConfig::new()
-        .set(
-            "bootstrap.servers",
-            std::env::var("MILLSTREAM_TEST_KAFKA").unwrap(),
-        )
-        .set("transactional.id", id)
-        .set("transaction.timeout.ms", "600000")
-        .create()
-        .unwrap();
+    let settings = [
+        ("transactional.id", id),
+        ("transaction.timeout.ms", "600000"),
+    ];
+    let producer: BaseProducer = client(&settings).create().unwrap();
     producer.init_transactions(AT_ONCE).unwrap();
     producer.begin_transaction().unwrap();
-    producer
-        .send(
-            BaseRecord::<(), str>::to(topic)
-                .partition(0)
-                .payload("never"),
-        )
-        .map_err(|(error, _)| error)
-        .unwrap();
-    producer.flush(AT_ONCE).unwrap();
+    send(&producer, topic, &["never".to_owned()]);
     // Dropping it would leave the transaction open too, but not for certain.
     std::mem::forget(producer);
 }
@@ -316,4 +327,117 @@ fn a_reader_of_one_partition_fails_where_its_offset_is_gone() {
             }
         });
     });
+}
+
+#[test]
+fn records_are_read_whatever_they_are_packed_with_and_by_whom() {
+    with_log(|log| {
+        let values: Vec<String> = (0..300)
+            .map(|number| format!("value {number} ").repeat(5))
+            .collect();
+        for packing in ["none", "gzip", "snappy", "lz4", "zstd"] {
+            // By librdkafka, and by the broker, whose streams of snappy are of another make.
+            for by_broker in [false, true] {
+                let topic = new_topic(&log, 1);
+                let producers = if by_broker { "none" } else { packing };
+                if by_broker && packing != "none" {
+                    set_compression(&topic, packing);
+                }
+                let settings = [("compression.type", producers), ("linger.ms", "50")];
+                send(&client(&settings).create().unwrap(), &topic, &values);
+                let mut session = join_alone(&log, &membership(&unique("group"), 0, &[&topic]), 1);
+                let read = poll_records(&mut session, values.len());
+                let read: Vec<&str> = read.iter().map(|record| record.text()).collect();
+                assert_eq!(read, values, "{packing}, by the broker: {by_broker}");
+            }
+        }
+    });
+}
+
+/// Has the broker pack what comes into a topic.
+fn set_compression(topic: &str, packing: &str) {
+    use rdkafka::admin::{AlterConfig, ResourceSpecifier};
+    let admin: AdminClient<DefaultClientContext> = client(&[]).create().unwrap();
+    let alter = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("compression.type", packing);
+    let altered = futures_executor::block_on(admin.alter_configs([&alter], &AdminOptions::new()));
+    for result in altered.unwrap() {
+        result.unwrap();
+    }
+}
+
+#[test]
+fn of_two_producers_transactions_a_session_sees_what_was_committed() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        let producers = ["one", "other"].map(|name| {
+            let settings = [("transactional.id", &*unique(name))];
+            let producer: BaseProducer = client(&settings).create().unwrap();
+            producer.init_transactions(AT_ONCE).unwrap();
+            producer
+        });
+        let mut expected = BTreeSet::new();
+        for round in 0..6 {
+            for producer in &producers {
+                producer.begin_transaction().unwrap();
+            }
+            for part in 0..3 {
+                for (number, producer) in producers.iter().enumerate() {
+                    let value = format!("{number} in round {round}, {part}");
+                    send(producer, &topic, std::slice::from_ref(&value));
+                    // Each is aborted in its own rounds; both in some, neither in others.
+                    if (round >> number) & 1 == 0 {
+                        expected.insert(value);
+                    }
+                }
+            }
+            for (number, producer) in producers.iter().enumerate() {
+                match (round >> number) & 1 == 0 {
+                    true => producer.commit_transaction(AT_ONCE).unwrap(),
+                    false => producer.abort_transaction(AT_ONCE).unwrap(),
+                }
+            }
+        }
+        write(&log, &topic, &[(0, "the last")]);
+        expected.insert("the last".to_owned());
+        let mut session = join_alone(&log, &membership(&unique("group"), 0, &[&topic]), 1);
+        let read = poll_records(&mut session, expected.len());
+        assert_eq!(read.len(), expected.len());
+        let read: BTreeSet<_> = read.iter().map(|record| record.text().to_owned()).collect();
+        assert_eq!(read, expected);
+    });
+}
+
+#[test]
+fn a_session_goes_on_with_the_first_record_where_its_offset_is_gone() {
+    with_log(|log| {
+        let topic = new_topic(&log, 1);
+        write(&log, &topic, &[(0, "a"), (0, "b"), (0, "c")]);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&topic, 0, rdkafka::Offset::Offset(2))
+            .unwrap();
+        let admin: AdminClient<DefaultClientContext> = client(&[]).create().unwrap();
+        let deleted = admin.delete_records(&list, &AdminOptions::new());
+        futures_executor::block_on(deleted).unwrap();
+        // Before the first, and behind the last.
+        for from in [0, 1_000] {
+            let group = unique("group");
+            log.set_group_offsets(&group, &[group_offset(&topic, 0, from)])
+                .unwrap();
+            let mut session = join_alone(&log, &membership(&group, 0, &[&topic]), 1);
+            let read = poll_records(&mut session, 1);
+            assert_eq!((read.len(), read[0].text()), (1, "c"), "from {from}");
+        }
+    });
+}
+
+#[test]
+fn what_records_cannot_be_fetched_with_is_refused_before_a_broker_is_reached() {
+    let settings = [
+        ("bootstrap.servers", "127.0.0.1:1"),
+        ("security.protocol", "sasl_ssl"),
+        ("sasl.mechanism", "OAUTHBEARER"),
+    ];
+    let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    let error = KafkaLog::new(BTreeMap::from(settings)).err().unwrap();
+    assert!(error.to_string().contains("sasl.mechanism"), "{error}");
 }

@@ -39,11 +39,12 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
 use std::time::{Duration, Instant};
 
-use broker::{Broker, jars};
+use broker::Broker;
 use faults::World;
 use plan::Round;
 use proxy::Proxy;
 use report::Report;
+use support::broker::jars;
 
 /// What the short form is drawn from.
 const SEED: u64 = 1;

@@ -71,6 +71,11 @@ pub(crate) fn a_reader_knows_the_end_of_a_partition_that_commits_have_written<L:
     session
         .commit(&outbox(&topic, &[(0, "a"), (0, "b"), (1, "c")]), &[])
         .unwrap();
+    // A log may say that it is decided before it has written that into each partition.
+    until("the end of the transaction, in every partition", || {
+        let bounds = log.bounds(&topic).unwrap();
+        bounds.iter().all(|bounds| bounds.end == bounds.written)
+    });
     let mut reader = log.reader(&topic, &[]).unwrap();
     assert_eq!(poll_to_end(&mut reader, 3), ["a", "b", "c"]);
     write(log, &topic, &[(1, "d")]);

@@ -72,7 +72,19 @@ pub(crate) fn a_topic_apart_is_shared_by_itself_and_committed_with_the_others<L:
         // It need not wait for the other.
         let first = sessions[0].assignment()[0].clone();
         let stand = group_offset(&first.topic, first.partition, 0);
-        sessions[0].commit(&Outbox::new(), &[stand]).unwrap();
+        until(
+            "a commit between two generations of the group",
+            || match sessions[0].commit(&Outbox::new(), std::slice::from_ref(&stand)) {
+                Err(CommitError::Aborted(_)) => {
+                    poll(&mut sessions[0], &mut Vec::new());
+                    false
+                }
+                other => {
+                    other.unwrap();
+                    true
+                }
+            },
+        );
         settle(&mut sessions, 8);
         sessions.push(join(1));
         settle(&mut sessions, 4);

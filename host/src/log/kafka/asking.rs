@@ -9,8 +9,9 @@
 )]
 
 use std::ffi::CStr;
-use std::ptr::{self, NonNull};
+use std::ptr;
 use std::slice;
+use std::sync::Arc;
 
 use rdkafka::bindings as native;
 use rdkafka::client::{Client, ClientContext};
@@ -18,10 +19,11 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr;
 
-use super::queues::Queue;
+use super::bell::Bell;
+use super::queue::Queue;
 use crate::log::TopicPartition;
 
-/// The queue by which answers come. It wakes the thread that has made it.
+/// The queue by which answers come.
 pub(super) struct Asking(Queue);
 
 /// What has become of a request.
@@ -33,12 +35,9 @@ pub(super) struct Answer {
 }
 
 impl Asking {
-    /// For a consumer; let go of before it.
-    pub(super) fn new<C: ClientContext>(client: &Client<C>) -> Self {
-        // SAFETY: the client is alive. The call has no failure.
-        let queue = unsafe { native::rd_kafka_queue_new(client.native_ptr()) };
-        let queue = NonNull::new(queue).expect("librdkafka makes queues without fail");
-        Self(Queue::waking_this_thread(queue))
+    /// For a consumer; let go of before it. The bell is rung when an answer has come.
+    pub(super) fn new<C: ClientContext>(client: &Client<C>, bell: &Arc<Bell>) -> Self {
+        Self(Queue::new(client, bell))
     }
 
     /// Asks for a commit as a member of the client's group.

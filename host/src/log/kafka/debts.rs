@@ -4,6 +4,7 @@
 //! are waited for where somebody is to go on from them: when partitions are given up, when it is asked where the group stands, and at the
 //! end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::client::Client;
@@ -12,6 +13,7 @@ use rdkafka::error::KafkaError;
 
 use super::PAUSE;
 use super::asking::Asking;
+use super::bell::Bell;
 use super::contexts::Group;
 use super::outside::native_offsets;
 use super::owed::Owed;
@@ -26,15 +28,17 @@ pub(super) struct Debts {
     owed: Owed,
     /// Let go of before the consumer that it belongs to.
     asking: Asking,
+    bell: Arc<Bell>,
     /// Until when nothing is asked for, since the last request failed.
     rests_until: Option<Instant>,
 }
 
 impl Debts {
-    pub(super) fn new(client: &Client<Group>) -> Self {
+    pub(super) fn new(client: &Client<Group>, bell: &Arc<Bell>) -> Self {
         Self {
             owed: Owed::default(),
-            asking: Asking::new(client),
+            asking: Asking::new(client, bell),
+            bell: Arc::clone(bell),
             rests_until: None,
         }
     }
@@ -110,7 +114,7 @@ impl Debts {
                 let why = "the group has not taken the offsets";
                 return Err(LogError::Unavailable(why.to_owned()));
             }
-            std::thread::park_timeout(PAUSE);
+            self.bell.wait([], PAUSE);
         }
     }
 

@@ -19,8 +19,6 @@ struct Stand {
 #[derive(Debug, Default)]
 pub(super) struct Holdings {
     held: BTreeMap<TopicPartition, Stand>,
-    /// Released of a revocation that others are still to be released of; those that had been begun.
-    stopped: Vec<TopicPartition>,
 }
 
 impl Holdings {
@@ -84,14 +82,11 @@ impl Holdings {
         }
     }
 
-    /// Lets partitions go. Once none is left that is to be released, returns those that librdkafka must stop.
+    /// Lets partitions go. Returns whether the revocation is to be answered, since none is left that is to be released.
     ///
     /// # Errors
     /// If one was neither revoked nor lost; nothing is released then.
-    pub(super) fn release(
-        &mut self,
-        partitions: &[TopicPartition],
-    ) -> Result<Option<Vec<TopicPartition>>, LogError> {
+    pub(super) fn release(&mut self, partitions: &[TopicPartition]) -> Result<bool, LogError> {
         let leaves = |at: &TopicPartition| self.held.get(at).is_some_and(|stand| stand.leaving);
         if let Some(at) = partitions.iter().find(|at| !leaves(at)) {
             return Err(refused(
@@ -100,15 +95,12 @@ impl Holdings {
             ));
         }
         if partitions.is_empty() {
-            return Ok(None);
+            return Ok(false);
         }
         for at in partitions {
-            if self.held.remove(at).is_some_and(|stand| stand.begun) {
-                self.stopped.push(at.clone());
-            }
+            self.held.remove(at);
         }
-        let done = !self.held.values().any(|stand| stand.leaving);
-        Ok(done.then(|| std::mem::take(&mut self.stopped)))
+        Ok(!self.held.values().any(|stand| stand.leaving))
     }
 }
 
@@ -136,20 +128,11 @@ mod tests {
     fn a_revocation_is_answered_with_the_last_release_of_it() {
         let mut holdings = three();
         holdings.begin(&at(0));
-        holdings.begin(&at(2));
         holdings.leave(&[at(0), at(1)]);
-        assert_eq!(holdings.release(&[at(0)]).unwrap(), None);
+        assert!(!holdings.release(&[at(0)]).unwrap());
         assert_eq!(holdings.all(), [at(1), at(2)]);
-        // Partition 1 was never fetched, so there is nothing to stop of it.
-        assert_eq!(holdings.release(&[at(1)]).unwrap(), Some(vec![at(0)]));
+        assert!(holdings.release(&[at(1)]).unwrap());
         assert_eq!(holdings.all(), [at(2)]);
-    }
-
-    #[test]
-    fn a_revocation_of_what_was_never_begun_is_answered_too() {
-        let mut holdings = three();
-        holdings.leave(&[at(1)]);
-        assert_eq!(holdings.release(&[at(1)]).unwrap(), Some(vec![]));
     }
 
     #[test]
@@ -160,7 +143,7 @@ mod tests {
             assert!(holdings.release(&[at(0), bad]).is_err());
         }
         assert_eq!(holdings.all(), [at(0), at(1), at(2)]);
-        assert_eq!(holdings.release(&[]).unwrap(), None);
+        assert!(!holdings.release(&[]).unwrap());
     }
 
     #[test]

@@ -1,8 +1,9 @@
-//! The log that is Kafka, through librdkafka.
+//! The log that is Kafka, through librdkafka, except for a session's records.
 //!
 //! - [`KafkaLog`]: settings, topics and their bounds.
 //! - `session`: consumers and a producer that work as one; `share`: a consumer of it; `holdings`: which partitions that has; `generation`:
-//!   whether the group takes it for a member; `queues` and `place`: its records; `orphans`: partitions that nobody has.
+//!   whether the group takes it for a member; `orphans`: partitions that nobody has.
+//! - `fetching`: its records, which are read without librdkafka; `bell`, `queue`: what it waits for, beside them.
 //! - `transaction` and `plain`: the two ways to commit; `verdict`: what is done when a step of it fails; `debts`, `owed` and `asking`:
 //!   offsets that are not part of a transaction.
 //! - `members`: who has ever committed in a group, and the end of what dead ones left open.
@@ -12,10 +13,12 @@
 //! - `errors`: librdkafka's errors, sorted by what can be done about them.
 
 mod asking;
+mod bell;
 mod closing;
 mod contexts;
 mod debts;
 mod errors;
+mod fetching;
 mod generation;
 mod holdings;
 mod known;
@@ -23,9 +26,8 @@ mod members;
 mod orphans;
 mod outside;
 mod owed;
-mod place;
 mod plain;
-mod queues;
+mod queue;
 mod reader;
 mod records;
 mod sending;
@@ -49,6 +51,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use self::closing::Leavers;
 use self::contexts::Messages;
 use self::errors::log_error;
+use self::fetching::Settings;
 use self::outside::onlooker;
 use super::{
     Bounds, GroupOffset, Log, LogError, Membership, Offset, TopicInfo, TopicPartition, TopicSpec,
@@ -73,6 +76,8 @@ const OURS: [(&str, &str); 1] = [("reconnect.backoff.ms", "20")];
 #[derive(Clone)]
 pub struct KafkaLog {
     settings: Arc<BTreeMap<String, String>>,
+    /// What of them is of use to who fetches records.
+    fetching: Arc<Settings>,
     admin: Arc<AdminClient<DefaultClientContext>>,
     /// Sees records of transactions that are not decided yet.
     uncommitted: Arc<BaseConsumer<Messages>>,
@@ -85,7 +90,7 @@ impl KafkaLog {
     /// connection yet.
     ///
     /// # Errors
-    /// [`LogError::Refused`] if librdkafka does not know a setting or its value.
+    /// [`LogError::Refused`] if librdkafka does not know a setting or its value, or records can't be fetched with it.
     pub fn new(settings: BTreeMap<String, String>) -> Result<Self, LogError> {
         let admin = client_config(&settings)
             .create()
@@ -95,6 +100,7 @@ impl KafkaLog {
             .create_with_context(Messages)
             .map_err(|error| log_error(&error))?;
         Ok(Self {
+            fetching: Arc::new(Settings::read(&settings)?),
             settings: Arc::new(settings),
             admin: Arc::new(admin),
             uncommitted: Arc::new(uncommitted),

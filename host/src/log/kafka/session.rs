@@ -1,6 +1,6 @@
-//! A worker's part in a group: consumers and one producer that work as one.
+//! A worker's part in a group: consumers, one producer and what fetches records, which work as one.
 //!
-//! The consumers find the group's offsets, the producer commits them inside its transactions (KIP-447); the consumers
+//! The consumers have the group and find its offsets, the producer commits them inside its transactions (KIP-447); the consumers
 //! themselves commit only where transactions are not wanted. Everything runs on the caller's thread: librdkafka calls back only
 //! inside `poll`. There is one consumer, and a second where topics are shared out apart: see `share`.
 //!
@@ -10,6 +10,8 @@
 
 use std::time::{Duration, Instant};
 
+use super::bell::Bell;
+use super::fetching::Fetching;
 use super::orphans::Orphans;
 use super::outside::{committed, native_offsets};
 use super::plain::Plain;
@@ -34,8 +36,7 @@ const FENCING_SHOWS: Duration = Duration::from_secs(3);
 pub struct KafkaSession {
     /// At least one.
     shares: Vec<Share>,
-    /// Whose turn it is to bring records first.
-    next: usize,
+    fetching: Fetching,
     orphans: Orphans,
     commits: Commits,
 }
@@ -73,15 +74,18 @@ impl KafkaSession {
                 Commits::AtLeastOnce(Plain::new(log, &id)?)
             }
         };
-        let first = Share::join(log, membership, &id, membership.topics.clone())?;
+        let bell = Bell::new()
+            .map_err(|error| LogError::Unavailable(format!("no socket to be woken by: {error}")))?;
+        let first = Share::join(log, membership, &id, membership.topics.clone(), &bell)?;
         let mut shares = vec![first];
         if let Some(topic) = &membership.apart {
             let name = format!("{id}.apart");
-            shares.push(Share::join(log, membership, &name, vec![topic.clone()])?);
+            let topics = vec![topic.clone()];
+            shares.push(Share::join(log, membership, &name, topics, &bell)?);
         }
         Ok(Self {
             shares,
-            next: 0,
+            fetching: Fetching::new(log, &id, &bell),
             orphans: Orphans::new(log, &membership.group, topics),
             commits,
         })
@@ -98,18 +102,36 @@ impl KafkaSession {
         share.unwrap_or_default()
     }
 
-    /// Has each share do something with those of these that are of its topics.
-    fn each<T: Clone>(
+    /// Has each share do something with those of these partitions that are of its topics.
+    fn each(
+        &mut self,
+        all: &[TopicPartition],
+        act: impl Fn(&mut Share, &[TopicPartition]) -> Result<(), LogError>,
+    ) -> Result<(), LogError> {
+        for number in 0..self.shares.len() {
+            let its = all.iter().filter(|at| self.share_of(at) == number);
+            let its: Vec<_> = its.cloned().collect();
+            act(&mut self.shares[number], &its)?;
+        }
+        Ok(())
+    }
+
+    /// Does something with those of these that are read and not about to be given up.
+    fn each_read<T>(
         &mut self,
         all: &[T],
         at: impl Fn(&T) -> &TopicPartition,
-        act: impl Fn(&mut Share, &[T]) -> Result<(), LogError>,
+        act: impl Fn(&mut Fetching, &T),
     ) -> Result<(), LogError> {
-        for number in 0..self.shares.len() {
-            let its = all.iter().filter(|it| self.share_of(at(it)) == number);
-            let its: Vec<T> = its.cloned().collect();
-            act(&mut self.shares[number], &its)?;
+        let mut read = Vec::with_capacity(all.len());
+        for one in all {
+            let share = &self.shares[self.share_of(at(one))];
+            if share.is_read(at(one))? {
+                read.push(one);
+            }
         }
+        read.into_iter()
+            .for_each(|one| act(&mut self.fetching, one));
         Ok(())
     }
 
@@ -117,20 +139,6 @@ impl KafkaSession {
     fn told(&mut self, event: Polled) -> Polled {
         self.orphans.changed();
         event
-    }
-
-    /// Takes records that are there, of each share in turn.
-    fn take(&mut self, into: &mut Fetched) -> Result<(), LogError> {
-        let count = self.shares.len();
-        let mut most = (POLL_RECORDS, POLL_BYTES);
-        for turn in 0..count {
-            most = self.shares[(self.next + turn) % count].take(into, most)?;
-            if most.0 == 0 || most.1 == 0 {
-                self.next = (self.next + turn + 1) % count;
-                break;
-            }
-        }
-        Ok(())
     }
 
     /// What a fenced producer means: it may have been called for by mistake, by somebody who held this member for dead, or the broker may
@@ -169,12 +177,12 @@ impl Session for KafkaSession {
                 }
             }
             self.shares.iter_mut().try_for_each(Share::pay)?;
-            self.take(into)?;
+            self.fetching.take(into, POLL_RECORDS, POLL_BYTES)?;
             let left = deadline.saturating_duration_since(Instant::now());
             if !into.is_empty() || left.is_zero() {
                 return Ok(Polled::Records);
             }
-            std::thread::park_timeout(left);
+            self.fetching.wait(left);
         }
     }
 
@@ -192,23 +200,38 @@ impl Session for KafkaSession {
     }
 
     fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        self.each(from, |(at, _)| at, Share::begin)
+        let partitions: Vec<_> = from.iter().map(|(at, _)| at.clone()).collect();
+        self.each(&partitions, Share::begin)?;
+        for (at, offset) in from {
+            self.fetching.open(at, *offset);
+        }
+        Ok(())
     }
 
     fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        self.each(to, |(at, _)| at, Share::seek)
+        self.each_read(
+            to,
+            |(at, _)| at,
+            |fetching, (at, to)| fetching.seek(at, *to),
+        )
     }
 
     fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        self.each(partitions, |at| at, Share::pause)
+        self.each_read(partitions, |at| at, Fetching::pause)
     }
 
     fn resume(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        self.each(from, |(at, _)| at, Share::resume)
+        self.each_read(
+            from,
+            |(at, _)| at,
+            |fetching, (at, from)| fetching.resume(at, *from),
+        )
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        self.each(partitions, |at| at, Share::release)
+        self.each(partitions, Share::release)?;
+        partitions.iter().for_each(|at| self.fetching.close(at));
+        Ok(())
     }
 
     fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {

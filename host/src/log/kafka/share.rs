@@ -1,28 +1,27 @@
-//! A session's share in some of its group's topics: a member of the group by itself, with the queues of what it reads.
+//! A session's share in some of its group's topics: a member of the group by itself.
 //!
 //! Kafka's client deals out partitions by their number alone, whichever topic they are of: of two topics with four each, the second of
 //! two members would be given one topic whole. So topics that weigh differently are shared out apart ([`Membership::apart`]), each
 //! among members of their own of the same group.
 
-use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerGroupMetadata};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::topic_partition_list::{Offset as NativeOffset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 
+use super::KafkaLog;
+use super::bell::Bell;
 use super::closing::OpenConsumer;
 use super::contexts::Group;
 use super::debts::Debts;
 use super::errors::log_error;
 use super::generation::identity;
 use super::holdings::Holdings;
-use super::queues::Queues;
-use super::{KafkaLog, PAUSE, REQUEST_TIMEOUT};
-use crate::log::{
-    CommitError, Fetched, GroupOffset, LogError, Membership, Offset, Polled, TopicPartition,
-};
+use super::queue::Queue;
+use crate::log::{CommitError, GroupOffset, LogError, Membership, Polled, TopicPartition};
 
 /// How often a member tells its group that it is alive, in milliseconds; it learns as often whether it has been fenced.
 const HEARTBEAT: &str = "1000";
@@ -30,33 +29,26 @@ const HEARTBEAT: &str = "1000";
 /// A member of a consumer group. Used from the thread that has joined.
 pub(super) struct Share {
     topics: Vec<String>,
-    /// Let go of before the consumer that they belong to.
-    queues: Queues,
+    /// The consumer's own, of which nothing is taken here. Let go of before the consumer that it belongs to.
+    own: Option<Queue>,
     /// The same.
     debts: Debts,
     consumer: OpenConsumer,
     holdings: Holdings,
-    /// What is not fetched for the time being.
-    paused: BTreeSet<TopicPartition>,
 }
 
 impl Share {
-    /// Joins the group for `topics`, as the member of this name.
+    /// Joins the group for `topics`, as the member of this name. The bell is rung when the group has something to say.
     pub(super) fn join(
         log: &KafkaLog,
         membership: &Membership,
         name: &str,
         topics: Vec<String>,
+        bell: &Arc<Bell>,
     ) -> Result<Self, LogError> {
         let consumer: BaseConsumer<Group> = log
             .client(
-                &[
-                    ("session.timeout.ms", "10000"),
-                    // What waits for its turn costs five times its size, in each partition, and is cold when its turn comes: a few batches are
-                    // enough to bridge the time that a fetch takes, if a queue that was full is looked at again soon enough.
-                    ("fetch.queue.backoff.ms", "1"),
-                    ("queued.min.messages", "5000"),
-                ],
+                &[("session.timeout.ms", "10000")],
                 &[
                     // The session's, whichever of its shares this is: by it the group's members are told from outside.
                     ("client.id", &membership.transactional_id()),
@@ -68,9 +60,8 @@ impl Share {
                     ("partition.assignment.strategy", "cooperative-sticky"),
                     ("enable.auto.commit", "false"),
                     ("enable.auto.offset.store", "false"),
+                    // Where the group stands is told only once it is decided.
                     ("isolation.level", "read_committed"),
-                    ("auto.offset.reset", "earliest"),
-                    ("enable.partition.eof", "false"),
                 ],
             )
             .create_with_context(Group::default())
@@ -81,11 +72,10 @@ impl Share {
             .map_err(|error| log_error(&error))?;
         Ok(Self {
             topics,
-            queues: Queues::new(consumer.client()),
-            debts: Debts::new(consumer.client()),
+            own: Queue::of_consumer(consumer.client(), bell),
+            debts: Debts::new(consumer.client(), bell),
             consumer: OpenConsumer::new(consumer),
             holdings: Holdings::default(),
-            paused: BTreeSet::new(),
         })
     }
 
@@ -150,7 +140,7 @@ impl Share {
     /// # Errors
     /// What the client says has gone wrong.
     pub(super) fn listen(&mut self) -> Result<Option<Polled>, LogError> {
-        // One thing in each poll; nobody is woken for what is left here. Records come by the queues.
+        // One thing in each poll; nobody is woken for what is left here.
         loop {
             match self.consumer.poll(Duration::ZERO) {
                 Some(Ok(message)) => return Err(stray(&message)),
@@ -160,113 +150,25 @@ impl Share {
             if let Some(event) = self.event() {
                 return Ok(Some(event));
             }
-            if self.queues.is_all_said() {
+            if self.own.as_ref().is_none_or(Queue::is_empty) {
                 return Ok(None);
             }
         }
-    }
-
-    /// Takes records that are there, so many and about so many bytes at most. Returns how many of both are left of that.
-    ///
-    /// # Errors
-    /// What a partition says has gone wrong; what was taken is then of no use.
-    pub(super) fn take(
-        &mut self,
-        into: &mut Fetched,
-        most: (usize, usize),
-    ) -> Result<(usize, usize), LogError> {
-        let left = self.queues.take(into, most);
-        left.map_err(|error| self.poll_error(&error))
     }
 
     pub(super) fn assignment(&self) -> Vec<TopicPartition> {
         self.holdings.all()
     }
 
-    /// See [`Session::begin`](crate::log::Session::begin), for partitions of its topics.
-    pub(super) fn begin(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        for (at, _) in from {
+    /// Takes note that partitions of its topics are read from now on.
+    ///
+    /// # Errors
+    /// If one is not assigned, or was begun before; nothing is noted then.
+    pub(super) fn begin(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
+        for at in partitions {
             self.holdings.check_begin(at)?;
         }
-        if from.is_empty() {
-            return Ok(());
-        }
-        for (at, offset) in from {
-            self.queues
-                .open(self.consumer.client(), at, *offset)
-                .map_err(|error| log_error(&error))?;
-        }
-        self.consumer
-            .incremental_assign(&positions(from)?)
-            .map_err(|error| log_error(&error))?;
-        from.iter().for_each(|(at, _)| self.holdings.begin(at));
-        Ok(())
-    }
-
-    /// See [`Session::seek`](crate::log::Session::seek), for partitions of its topics.
-    pub(super) fn seek(&mut self, to: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        let mut read = Vec::with_capacity(to.len());
-        for (at, offset) in to {
-            if self.holdings.is_read(at)? {
-                read.push((at.clone(), *offset));
-            }
-        }
-        if read.is_empty() {
-            return Ok(());
-        }
-        let list = positions(&read)?;
-        // A partition that was just begun can't be sought in until librdkafka fetches it.
-        let deadline = Instant::now() + REQUEST_TIMEOUT;
-        loop {
-            let sought = self
-                .consumer
-                .seek_partitions(list.clone(), REQUEST_TIMEOUT)
-                .and_then(|done| {
-                    done.elements()
-                        .iter()
-                        .try_for_each(|element| element.error())
-                });
-            match sought {
-                Ok(()) => {
-                    read.iter().for_each(|(at, to)| self.queues.seek(at, *to));
-                    return Ok(());
-                }
-                Err(error)
-                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::State)
-                        && Instant::now() < deadline =>
-                {
-                    std::thread::park_timeout(PAUSE);
-                }
-                Err(error) => return Err(log_error(&error)),
-            }
-        }
-    }
-
-    /// See [`Session::pause`](crate::log::Session::pause), for partitions of its topics.
-    pub(super) fn pause(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        let read = self.read_of(partitions.iter())?;
-        if read.is_empty() {
-            return Ok(());
-        }
-        self.consumer
-            .pause(&listed(&read))
-            .map_err(|error| log_error(&error))?;
-        self.paused.extend(read);
-        Ok(())
-    }
-
-    /// See [`Session::resume`](crate::log::Session::resume), for partitions of its topics.
-    pub(super) fn resume(&mut self, from: &[(TopicPartition, Offset)]) -> Result<(), LogError> {
-        let read = self.read_of(from.iter().map(|(at, _)| at))?;
-        if read.is_empty() {
-            return Ok(());
-        }
-        // librdkafka goes on behind what it handed out last, which is not always where its user stands.
-        self.seek(from)?;
-        self.consumer
-            .resume(&listed(&read))
-            .map_err(|error| log_error(&error))?;
-        self.paused.retain(|at| !read.contains(at));
+        partitions.iter().for_each(|at| self.holdings.begin(at));
         Ok(())
     }
 
@@ -277,40 +179,20 @@ impl Share {
         }
         // Committed later they would take the group back behind whoever has the partitions then.
         self.debts.forget(partitions);
-        let Some(stopped) = self.holdings.release(partitions)? else {
+        if !self.holdings.release(partitions)? {
             return Ok(());
-        };
-        // It would come back paused.
-        let paused: Vec<_> = stopped
-            .iter()
-            .filter_map(|at| self.paused.take(at))
-            .collect();
-        if !paused.is_empty()
-            && let Err(error) = self.consumer.resume(&listed(&paused))
-        {
-            tracing::debug!(%error, "giving up partitions that were paused");
         }
-        stopped.iter().for_each(|at| self.queues.close(at));
+        // The group is answered; librdkafka itself has never been given a partition.
         self.consumer
-            .incremental_unassign(&listed(&stopped))
+            .incremental_unassign(&TopicPartitionList::new())
             .map_err(|error| log_error(&error))
     }
-
-    /// Those of these partitions that are read and not about to be given up.
+    /// Whether a partition of its topics is read and not about to be given up.
     ///
     /// # Errors
-    /// If one was never begun.
-    fn read_of<'a>(
-        &self,
-        partitions: impl Iterator<Item = &'a TopicPartition>,
-    ) -> Result<Vec<TopicPartition>, LogError> {
-        let mut read = Vec::new();
-        for at in partitions {
-            if self.holdings.is_read(at)? {
-                read.push(at.clone());
-            }
-        }
-        Ok(read)
+    /// If it was never begun.
+    pub(super) fn is_read(&self, at: &TopicPartition) -> Result<bool, LogError> {
+        self.holdings.is_read(at)
     }
 
     /// The group, to be told to the broker beside the offsets, if it takes this for a member and the partitions are its own.
@@ -359,28 +241,9 @@ impl Drop for Share {
     }
 }
 
-/// A record that has come by another way than its partition's queue, whose place among the others nobody knows.
+/// A record that librdkafka has fetched, which is given no partition to fetch.
 fn stray(message: &impl Message) -> LogError {
     let at = TopicPartition::new(message.topic(), message.partition());
     let offset = message.offset();
-    LogError::Unavailable(format!(
-        "{at}, offset {offset}: it came from the consumer's own queue"
-    ))
-}
-
-fn listed(partitions: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for at in partitions {
-        list.add_partition(&at.topic, at.partition);
-    }
-    list
-}
-
-fn positions(from: &[(TopicPartition, Offset)]) -> Result<TopicPartitionList, LogError> {
-    let mut list = TopicPartitionList::with_capacity(from.len());
-    for (at, offset) in from {
-        list.add_partition_offset(&at.topic, at.partition, NativeOffset::Offset(offset.0))
-            .map_err(|error| log_error(&error))?;
-    }
-    Ok(list)
+    LogError::Unavailable(format!("{at}, offset {offset}: it was not asked for"))
 }

@@ -1,0 +1,174 @@
+//! Connections to brokers, made while the caller waits: address, TLS, versions, login. On a thread of its own, since each may take long.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use bytes::Bytes;
+use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
+use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+
+use super::connection::{Connection, Stream};
+use super::frames::{Exchange, answer, error_name, request};
+use super::login::log_in;
+use super::settings::{Addresses, Settings};
+use super::tls::greet;
+
+/// The versions of the request for records that are spoken: the first that tells aborted transactions apart, and the last that names
+/// topics by name.
+const OLDEST: i16 = 4;
+const NEWEST: i16 = 12;
+
+/// The version of the request for versions that every broker answers, if not otherwise then with an error that lists what it knows.
+const VERSIONS: i16 = 3;
+const VERSIONS_BEFORE: i16 = 0;
+/// The code of that error.
+const UNSUPPORTED_VERSION: i16 = 35;
+
+/// What is answered before the first records is short.
+const MAX_FRAME: usize = 1 << 20;
+
+/// How much of the time for which a login holds is used.
+const USED: f64 = 0.8;
+
+/// Connects to a broker. Blocks for several round trips.
+///
+/// # Errors
+/// If it can't be reached, does not trust this client or is not trusted, or speaks no version in common.
+pub(super) fn dial(
+    settings: &Settings,
+    client: &StrBytes,
+    (host, port): (&str, u16),
+) -> Result<Connection> {
+    let socket = reach(settings, host, port)?;
+    // Each answer may take as long; there are a handful.
+    socket.set_read_timeout(Some(settings.setup_timeout))?;
+    socket.set_write_timeout(Some(settings.setup_timeout))?;
+    let stream = match &settings.tls {
+        None => Stream::Plain(socket),
+        Some(tls) => Stream::Tls(Box::new(greet(tls, host, socket)?)),
+    };
+    let mut talk = Talk {
+        stream,
+        client: client.clone(),
+        number: 0,
+    };
+    let version = version(&mut talk)?;
+    let login = settings.login.as_ref();
+    let holds = match login.map(|login| log_in(login, &mut talk)).transpose()? {
+        Some(Some(holds)) => Some(Instant::now() + holds.mul_f64(USED)),
+        Some(None) | None => None,
+    };
+    talk.stream.socket().set_nonblocking(true)?;
+    Ok(Connection::new(talk.stream, client.clone(), version, holds))
+}
+
+/// A connected socket, to the first address that answers.
+fn reach(settings: &Settings, host: &str, port: u16) -> Result<TcpStream> {
+    let found = (host, port)
+        .to_socket_addrs()
+        .with_context(|| format!("the address of {host}"))?;
+    let wanted = found.filter(|address| match settings.addresses {
+        Addresses::Any => true,
+        Addresses::V4 => address.is_ipv4(),
+        Addresses::V6 => address.is_ipv6(),
+    });
+    let mut failed = anyhow!("{host} has no address of the family that is asked for");
+    for address in wanted {
+        match connect(&address, settings.setup_timeout) {
+            Ok(socket) => return Ok(socket),
+            Err(error) => failed = error.context(address),
+        }
+    }
+    Err(failed)
+}
+
+fn connect(address: &SocketAddr, timeout: Duration) -> Result<TcpStream> {
+    let socket = TcpStream::connect_timeout(address, timeout)?;
+    socket.set_nodelay(true)?;
+    Ok(socket)
+}
+
+/// The version of the request for records that both sides speak.
+fn version(talk: &mut Talk) -> Result<i16> {
+    let asked = ApiVersionsRequest::default()
+        .with_client_software_name("millstream".into())
+        .with_client_software_version(env!("CARGO_PKG_VERSION").into());
+    let frame = talk.call(ApiKey::ApiVersions, VERSIONS, &asked)?;
+    // An error is told in the first version, whichever was asked for.
+    let code = frame
+        .get(4..6)
+        .map(|code| i16::from_be_bytes([code[0], code[1]]));
+    let told: ApiVersionsResponse = match code {
+        Some(UNSUPPORTED_VERSION) => talk.exchange(
+            ApiKey::ApiVersions,
+            VERSIONS_BEFORE,
+            &ApiVersionsRequest::default(),
+        )?,
+        _ => answer(VERSIONS, talk.number, frame)?,
+    };
+    ensure!(
+        told.error_code == 0,
+        "its versions: {}",
+        error_name(told.error_code)
+    );
+    let fetch = told
+        .api_keys
+        .iter()
+        .find(|api| api.api_key == ApiKey::Fetch as i16);
+    let fetch = fetch.context("it does not say that it has records")?;
+    let (oldest, newest) = (fetch.min_version.max(OLDEST), fetch.max_version.min(NEWEST));
+    if oldest > newest {
+        bail!(
+            "it speaks versions {} to {} of Kafka's request for records, and versions {OLDEST} to {NEWEST} are spoken here",
+            fetch.min_version,
+            fetch.max_version
+        );
+    }
+    Ok(newest)
+}
+
+/// A connection on which requests are waited for.
+struct Talk {
+    stream: Stream,
+    client: StrBytes,
+    number: i32,
+}
+
+impl Talk {
+    /// Makes a request and waits for its answer, which comes without its length.
+    fn call<Q: Encodable + HeaderVersion>(
+        &mut self,
+        key: ApiKey,
+        version: i16,
+        asked: &Q,
+    ) -> Result<Bytes> {
+        self.number += 1;
+        let frame = request((key, version), self.number, &self.client, asked)?;
+        self.stream.write_all(&frame)?;
+        let mut len = [0; 4];
+        self.stream.read_exact(&mut len).context("no answer")?;
+        let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
+        ensure!(
+            len <= MAX_FRAME,
+            "an answer of {len} bytes: is this Kafka, and with TLS as the settings say?"
+        );
+        let mut frame = vec![0; len];
+        self.stream
+            .read_exact(&mut frame)
+            .context("half an answer")?;
+        Ok(frame.into())
+    }
+}
+
+impl Exchange for Talk {
+    fn exchange<Q, A>(&mut self, key: ApiKey, version: i16, asked: &Q) -> Result<A>
+    where
+        Q: Encodable + HeaderVersion,
+        A: Decodable + HeaderVersion,
+    {
+        let frame = self.call(key, version, asked)?;
+        answer(version, self.number, frame)
+    }
+}
