@@ -17,6 +17,7 @@ use millstream::log::Log;
 use millstream::log::embedded::EmbeddedLog;
 use millstream::pipeline::Pipeline;
 use millstream::plugin::PluginEngine;
+use millstream::registry::{Secret, Signature, Subject, Trust};
 use millstream::state::InstanceFolder;
 use millstream::time::{SystemClock, Timestamp};
 use millstream::worker::{Team, TrialLimits, WorkerError};
@@ -38,6 +39,7 @@ struct Job<'a, L> {
     dead: String,
     pipeline: Pipeline,
     engine: PluginEngine,
+    trust: Trust,
     state: tempfile::TempDir,
     /// How many rows each partition has.
     written: i64,
@@ -85,6 +87,7 @@ impl<'a, L: Log> Job<'a, L> {
             dead,
             pipeline: pipeline(&file, &engine),
             engine,
+            trust: Trust::default(),
             state: tempfile::tempdir().unwrap(),
             written: 0,
             expected: BTreeMap::new(),
@@ -124,7 +127,7 @@ impl<'a, L: Log> Job<'a, L> {
             control,
             rollout,
             follower,
-        } = catch_up(&log, base, &engine, folder.instance()).unwrap();
+        } = catch_up(&log, base, &engine, folder.instance(), &self.trust).unwrap();
         std::thread::scope(|scope| {
             let (done, until_done) = mpsc::channel::<()>();
             scope.spawn(move || follower.run(&until_done));
@@ -167,6 +170,7 @@ impl<'a, L: Log> Job<'a, L> {
         let asked = Asked {
             step: "sum".to_owned(),
             component,
+            signature: None,
             strategy,
             trial: TrialSpec::default(),
             by: "test".to_owned(),
@@ -568,11 +572,77 @@ fn what_a_shadow_does_differently_is_shown_and_touches_nothing() {
     assert_eq!(read_all(&log, &job.dead).len(), 0);
 }
 
+/// Who takes a component in may ask for less than others who run the same pipeline.
+#[test]
+fn what_nobody_signs_whom_a_host_trusts_is_taken_back_by_that_host() {
+    let log = EmbeddedLog::in_memory();
+    let mut job = Job::new(&log);
+    let (trusted, stranger) = (Secret::generate(), Secret::generate());
+    let trust = |secret: &Secret| Trust {
+        keys: vec![("ci".to_owned(), secret.public())],
+        required: true,
+    };
+    job.trust = trust(&trusted);
+    let component = job.marked(b'2', b'.');
+    let new = job.pipeline.with_component(0, &component, &job.engine);
+    let new = new.unwrap();
+    let subject = Subject::of(new.functions()[0].plugin());
+    let digest = new.functions()[0].plugin().digest();
+    let signed = |signature: Option<Signature>| Asked {
+        signature,
+        ..unwatched(component.clone())
+    };
+    let none_and_wrong = [None, Some(stranger.sign(subject))];
+    job.run(|job, running| {
+        for (signature, says) in none_and_wrong
+            .into_iter()
+            .zip(["not signed", "none of the keys"])
+        {
+            let view = running
+                .control
+                .deploy(signed(signature), &job.engine)
+                .unwrap();
+            let view = job.write_until_over(running, view.id);
+            assert_eq!(view.outcome, Outcome::RolledBack);
+            let why = view.reason.unwrap();
+            assert!(
+                why.contains("a host refuses it") && why.contains(says),
+                "{why}"
+            );
+        }
+        let right = signed(Some(trusted.sign(subject)));
+        let view = running.control.deploy(right, &job.engine).unwrap();
+        let view = job.write_until_over(running, view.id);
+        assert_eq!(view.outcome, Outcome::Done, "{view:?}");
+        job.write_until_in_place(running);
+        job.settle(running);
+    });
+    // It is still trusted after a restart, and no longer when its key is not.
+    job.run(|job, running| {
+        assert_eq!(
+            running.control.running().functions()[0].plugin().digest(),
+            digest
+        );
+        job.write(150);
+        job.settle(running);
+    });
+    job.judge();
+    let base = job.pipeline.clone();
+    let nobody = trust(&Secret::generate());
+    let refused = catch_up(&log, base, &job.engine, "another", &nobody);
+    let why = refused.err().unwrap().to_string();
+    assert!(
+        why.contains("may not be run") && why.contains("none of the keys"),
+        "{why}"
+    );
+}
+
 /// A deploy of a component that may fail as often as it likes, and is not watched for long.
 fn unwatched(component: Vec<u8>) -> Asked {
     Asked {
         step: "sum".to_owned(),
         component,
+        signature: None,
         strategy: Strategy::Immediate,
         trial: TrialSpec {
             seconds: 0,

@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::outside;
 use crate::pipeline::{Pipeline, config};
 use crate::plugin::PluginEngine;
+use crate::registry::Trust;
 use crate::state::InstanceFolder;
 use crate::time::{Clock as _, SystemClock};
 use crate::worker::{Team, WorkerError};
@@ -169,11 +170,11 @@ fn follow<'a, L: Log>(
 ) -> Result<Option<Followed<'a, L>>, Failure> {
     let clock = SystemClock::new();
     while !stop.load(Ordering::Relaxed) {
-        let last = match catch_up(log, pipeline.clone(), engine, instance) {
+        let last = match catch_up(log, pipeline.clone(), engine, instance, &Trust::default()) {
             Ok(followed) => return Ok(Some(followed)),
             Err(FollowError::Log(error)) if error.is_retriable() => WorkerError::Log(error),
             Err(FollowError::Log(error)) => return Err(WorkerError::from(error).into()),
-            Err(error @ FollowError::Prepare(_)) => return Err(Failure::Plugin(error.to_string())),
+            Err(error) => return Err(Failure::Plugin(error.to_string())),
         };
         tracing::warn!(error = %last, again_in = ?AGAIN, "trying again");
         let waited = clock.monotonic();

@@ -109,12 +109,14 @@ impl<L: Log> Follower<'_, L> {
         let new = match self.prepared().pipeline(&wanted) {
             Ok(new) => new,
             Err(FollowError::Prepare(error)) => return Err(error.into()),
-            Err(FollowError::Log(error)) => return Err(DeployError::Conflict(error.to_string())),
+            Err(error) => return Err(DeployError::Conflict(error.to_string())),
         };
         let fit = self.control.fits(&running, &new, number)?;
         let asked = Asked {
             step: step.to_owned(),
             component: Vec::new(),
+            // The topic has it.
+            signature: None,
             strategy: Strategy::Immediate,
             trial: TrialSpec::default(),
             by: by.to_owned(),

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::follower::Follower;
+use super::follower::{Follower, ReadSoFar};
 use super::handle::Control;
 use super::history::History;
 use super::message::Message;
@@ -11,6 +11,7 @@ use super::topic::{Said, Topic, said};
 use crate::log::{Log, LogError, Offset, RecordBatch, TopicPartition, read_whole};
 use crate::pipeline::{Pipeline, PrepareError};
 use crate::plugin::PluginEngine;
+use crate::registry::{NotTrusted, Trust};
 use crate::worker::Rollout;
 
 /// Why a process can't follow.
@@ -22,6 +23,9 @@ pub enum FollowError {
     /// A component that was deployed can't be run here.
     #[error("a component that was deployed can't be run: {0}")]
     Prepare(#[from] PrepareError),
+    /// A component that was deployed is nobody's whom this process trusts.
+    #[error("a component that was deployed may not be run: {0}")]
+    NotTrusted(#[from] NotTrusted),
 }
 
 /// A process that follows.
@@ -35,7 +39,7 @@ pub struct Followed<'a, L: Log> {
 }
 
 /// Reads a pipeline's control topic, made where there is none, to its end; `base` is the pipeline as its file has it. `instance` is
-/// who this process is among those that run the pipeline.
+/// who this process is among those that run the pipeline; `trust` says whose components it runs, those of the file apart.
 ///
 /// # Errors
 /// See [`FollowError`].
@@ -44,6 +48,7 @@ pub fn catch_up<'a, L: Log>(
     base: Pipeline,
     engine: &'a PluginEngine,
     instance: &str,
+    trust: &Trust,
 ) -> Result<Followed<'a, L>, FollowError> {
     let topic = Topic::ensure(base.config(), log)?;
     let mut history = History::default();
@@ -52,7 +57,12 @@ pub fn catch_up<'a, L: Log>(
         read(batch, &mut history, |_, _| {}).map(drop)
     })?;
     let reader = log.reader(&topic.name, &[(0, next)])?;
-    Follower::start(log, topic, reader, base, engine, history, instance)
+    let read = ReadSoFar {
+        topic,
+        reader,
+        history,
+    };
+    Follower::start(log, read, base, engine, trust, instance)
 }
 
 /// Takes note of records of the control topic; `heard` is told of each message before it counts.

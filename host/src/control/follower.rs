@@ -16,6 +16,7 @@ use super::topic::Topic;
 use crate::log::{Fetched, Log, LogError, Outbox, Reader as _, Writer as _};
 use crate::pipeline::{Function, Pipeline};
 use crate::plugin::PluginEngine;
+use crate::registry::Trust;
 use crate::time::{Clock, SystemClock};
 use crate::worker::{Report, Rollout, Version};
 
@@ -31,6 +32,7 @@ pub struct Follower<'a, L: Log> {
     pub(super) reader: L::Reader,
     pub(super) writer: Option<L::Writer>,
     pub(super) engine: &'a PluginEngine,
+    pub(super) trust: Trust,
     pub(super) clock: SystemClock,
     pub(super) control: Arc<Control>,
     pub(super) rollout: Arc<Rollout>,
@@ -63,16 +65,28 @@ pub struct Follower<'a, L: Log> {
     pub(super) heard: Vec<(String, u64)>,
 }
 
+/// A control topic that has been read to where its end was.
+pub(super) struct ReadSoFar<L: Log> {
+    pub(super) topic: Topic,
+    /// It goes on there.
+    pub(super) reader: L::Reader,
+    pub(super) history: History,
+}
+
 impl<'a, L: Log> Follower<'a, L> {
     pub(super) fn start(
         log: &L,
-        topic: Topic,
-        reader: L::Reader,
+        read: ReadSoFar<L>,
         base: Pipeline,
         engine: &'a PluginEngine,
-        history: History,
+        trust: &Trust,
         instance: &str,
     ) -> Result<Followed<'a, L>, FollowError> {
+        let ReadSoFar {
+            topic,
+            reader,
+            history,
+        } = read;
         let wanted = history.wanted();
         let (mut functions, mut versions) = (BTreeMap::new(), BTreeMap::new());
         let mut prepared = Prepared {
@@ -81,6 +95,7 @@ impl<'a, L: Log> Follower<'a, L> {
             history: &history,
             base: &base,
             engine,
+            trust,
             functions: &mut functions,
             versions: &mut versions,
         };
@@ -95,6 +110,7 @@ impl<'a, L: Log> Follower<'a, L> {
             reader,
             writer: None,
             engine,
+            trust: trust.clone(),
             clock: SystemClock::new(),
             control: Arc::clone(&control),
             rollout: Arc::clone(&rollout),
@@ -232,7 +248,7 @@ impl<'a, L: Log> Follower<'a, L> {
                 Ok(())
             }
             Err(FollowError::Log(error)) => Err(error),
-            Err(FollowError::Prepare(error)) => match wanted.active {
+            Err(error) => match wanted.active {
                 Some(deploy) => self.refuse(deploy, &error.to_string()),
                 None => Err(LogError::Refused(error.to_string())),
             },
@@ -243,7 +259,7 @@ impl<'a, L: Log> Follower<'a, L> {
     fn refuse(&mut self, deploy: u64, why: &str) -> Result<(), LogError> {
         self.say(deploy, |deploy| Message::Abort {
             deploy,
-            reason: format!("a host can't run it: {why}"),
+            reason: format!("a host refuses it: {why}"),
             automatic: true,
         })
     }
@@ -294,7 +310,7 @@ impl<'a, L: Log> Follower<'a, L> {
         let pipeline = match self.prepared().pipeline(&steps) {
             Ok(pipeline) => pipeline,
             Err(FollowError::Log(error)) => return Err(error),
-            Err(FollowError::Prepare(error)) => return self.refuse(entry.id, &error.to_string()),
+            Err(error) => return self.refuse(entry.id, &error.to_string()),
         };
         match Shadow::start(entry.id, &pipeline, self.engine, &self.log) {
             Ok(shadow) => self.shadow = Some(shadow),
@@ -403,6 +419,7 @@ impl<'a, L: Log> Follower<'a, L> {
             history: &self.history,
             base: self.control.base(),
             engine: self.engine,
+            trust: &self.trust,
             functions: &mut self.functions,
             versions: &mut self.versions,
         }

@@ -14,6 +14,7 @@ use super::message::{Deploy, Message, PluginRef, Strategy, TrialSpec};
 use super::shadow;
 use crate::pipeline::{Pipeline, PrepareError};
 use crate::plugin::PluginEngine;
+use crate::registry::Signature;
 use crate::time::{Clock as _, SystemClock, Timestamp};
 use crate::worker::Rollout;
 
@@ -27,6 +28,8 @@ pub struct Asked {
     pub step: String,
     /// The component's bytes.
     pub component: Vec<u8>,
+    /// Its signature, for other processes that run the pipeline; whether it is right has been seen to.
+    pub signature: Option<Signature>,
     /// How.
     pub strategy: Strategy,
     /// How it is watched.
@@ -195,14 +198,19 @@ impl Control {
         self.rollout.target().base.version.generation
     }
 
-    /// All deploys, the latest first.
+    /// The last 250 deploys, the latest first.
     pub fn deploys(&self) -> Vec<DeployView> {
         let history = self.history();
         let entries = history.deploys().iter().rev();
         entries.map(|entry| self.view(entry)).collect()
     }
 
-    /// One deploy.
+    /// Whether a component was ever to be put into a step.
+    pub fn was_deployed(&self, step: &str, digest: &str) -> bool {
+        self.history().was_deployed(step, digest)
+    }
+
+    /// One deploy of the last ones.
     ///
     /// # Errors
     /// If there is none of that number.
@@ -352,6 +360,7 @@ impl Control {
             by: asked.by.clone(),
             at: SystemClock::new().now().0,
             host: self.instance.clone(),
+            signature: asked.signature.map(|signature| signature.to_text()),
         }
     }
 

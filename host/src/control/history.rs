@@ -1,8 +1,13 @@
 //! What the messages of a control topic come to: which component each step has, and what has become of each deploy. Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::{Deploy, Message, PluginRef, Strategy};
+use crate::registry::Signature;
+
+/// The most deploys of which it is known what has become of them. Somebody may deploy every few seconds for years, and every process
+/// of the pipeline remembers; what there was before is in the topic.
+const MOST: usize = 250;
 
 /// What has become of a deploy.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -55,7 +60,12 @@ struct Pieces {
 #[derive(Clone, Debug, Default)]
 pub(super) struct History {
     components: BTreeMap<String, Pieces>,
+    /// By digest: what has been said to sign the component.
+    signatures: BTreeMap<String, Vec<Signature>>,
+    /// The last ones, in order, and any before them that is not over.
     deploys: Vec<Entry>,
+    /// By step: the digests of all that was ever to be put there.
+    ever: BTreeMap<String, BTreeSet<String>>,
     steps: BTreeMap<String, InPlace>,
     /// The generation of what runs where no canary does.
     generation: u64,
@@ -88,6 +98,11 @@ impl History {
         (pieces.of > 0 && u32::try_from(all.len()) == Ok(pieces.of)).then_some(all)
     }
 
+    /// What has been said to sign a component, right or not.
+    pub(super) fn signatures(&self, digest: &str) -> &[Signature] {
+        self.signatures.get(digest).map_or(&[], Vec::as_slice)
+    }
+
     /// A message stands at an offset.
     pub(super) fn apply(&mut self, offset: i64, message: Message) {
         let number = offset.unsigned_abs() + 1;
@@ -108,6 +123,12 @@ impl History {
     }
 
     fn deploy(&mut self, id: u64, deploy: Deploy) {
+        if let Some(signature) = deploy.signature.as_deref().and_then(Signature::from_text) {
+            let known = self.signatures.entry(deploy.to.sha256.clone()).or_default();
+            if !known.contains(&signature) {
+                known.push(signature);
+            }
+        }
         let refusal = self.refusal(&deploy);
         if refusal.is_none()
             && let Some(active) = self.deploys.iter_mut().find(|entry| entry.is_active())
@@ -126,6 +147,8 @@ impl History {
             (None, Strategy::Shadow { .. }) => State::Shadow,
             (None, Strategy::Immediate) => self.put_in_place(id, &deploy),
         };
+        let digests = self.ever.entry(deploy.step.clone()).or_default();
+        digests.insert(deploy.to.sha256.clone());
         self.deploys.push(Entry {
             id,
             deploy,
@@ -133,6 +156,17 @@ impl History {
             before,
             previous,
         });
+        if self.deploys.len() > MOST
+            && let Some(first) = self.deploys.iter().position(|entry| !entry.is_active())
+        {
+            self.deploys.remove(first);
+        }
+    }
+
+    /// Whether a component was ever to be put into a step.
+    pub(super) fn was_deployed(&self, step: &str, digest: &str) -> bool {
+        let digests = self.ever.get(step);
+        digests.is_some_and(|digests| digests.contains(digest))
     }
 
     fn refusal(&self, deploy: &Deploy) -> Option<String> {
@@ -219,7 +253,7 @@ impl History {
         states.contains(&entry.state).then_some(entry)
     }
 
-    /// All deploys, in order.
+    /// The last deploys, in order.
     pub(super) fn deploys(&self) -> &[Entry] {
         &self.deploys
     }
@@ -296,6 +330,7 @@ mod tests {
             by: "me".to_owned(),
             at: 0,
             host: String::new(),
+            signature: None,
         }))
     }
 
@@ -389,6 +424,38 @@ mod tests {
         assert!(why.contains("whole"), "{why}");
         let why = refused(deploy("file", "a", CANARY), deploy("file", "b", CANARY));
         assert!(why.contains("deploy 4 is under way"), "{why}");
+    }
+
+    #[test]
+    fn of_many_deploys_the_last_are_remembered_with_what_is_not_over() {
+        let turns = ["a", "b"].into_iter().cycle();
+        let from = ["file"].into_iter().chain(turns.clone());
+        let many = from.zip(turns).take(2 * MOST);
+        let many = many.map(|(from, to)| deploy(from, to, Strategy::Immediate));
+        let mut history = told(
+            [deploy("file", "c", SHADOW), abort(4)]
+                .into_iter()
+                .chain(many),
+        );
+        let ids = |history: &History| {
+            let ids = history.deploys().iter().map(|entry| entry.id);
+            ids.collect::<Vec<_>>()
+        };
+        let last = u64::try_from(5 + 2 * MOST).expect("it is small");
+        let first = last + 1 - u64::try_from(MOST).expect("it is small");
+        assert_eq!(ids(&history), Vec::from_iter(first..=last));
+        assert_eq!(history.active().map(|entry| entry.id), Some(last));
+        assert_eq!(now(&history), ("b", last));
+        assert!(history.was_deployed("s", "c") && !history.was_deployed("t", "c"));
+        // A shadow that goes on for long: what is deployed meanwhile is refused, and it is not forgotten.
+        let begun = last + 1;
+        let offset = |id: u64| i64::try_from(id).expect("it is small") - 1;
+        history.apply(offset(begun), deploy("b", "c", SHADOW));
+        for id in begun + 1..begun + 1 + last {
+            history.apply(offset(id), deploy("b", "a", Strategy::Immediate));
+        }
+        assert_eq!(history.active().map(|entry| entry.id), Some(begun));
+        assert_eq!(history.deploys().len(), MOST);
     }
 
     #[test]

@@ -68,6 +68,9 @@ pub(super) struct Deploy {
     pub(super) at: i64,
     /// Which of the processes that run the pipeline was asked: it runs a shadow.
     pub(super) host: String,
+    /// The component's signature, where it has one, for processes that ask for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) signature: Option<String>,
 }
 
 /// A component.

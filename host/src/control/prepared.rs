@@ -11,6 +11,7 @@ use super::topic::Topic;
 use crate::log::{Log, LogError};
 use crate::pipeline::{Function, Pipeline};
 use crate::plugin::PluginEngine;
+use crate::registry::{Subject, Trust};
 use crate::worker::{Running, Target, Trial, Version};
 
 /// Where versions come from, and those that have been prepared.
@@ -20,6 +21,8 @@ pub(super) struct Prepared<'a, L> {
     pub(super) history: &'a History,
     pub(super) base: &'a Pipeline,
     pub(super) engine: &'a PluginEngine,
+    /// Whose components this process runs.
+    pub(super) trust: &'a Trust,
     /// By the number of the step and the digest.
     pub(super) functions: &'a mut BTreeMap<(usize, String), Function>,
     /// By generation.
@@ -119,6 +122,11 @@ impl<L: Log> Prepared<'_, L> {
         })?;
         let bytes = self.topic.component(self.log, digest, &pieces)?;
         let function = self.base.functions()[number].with_component(&bytes, self.engine)?;
+        // Who took it in may ask for less than this process does.
+        self.trust.judge_taken(
+            Subject::of(function.plugin()),
+            self.history.signatures(digest),
+        )?;
         self.functions.insert(key, function.clone());
         Ok(function)
     }

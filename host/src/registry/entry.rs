@@ -85,7 +85,10 @@ impl PluginInfo {
     }
 
     /// Its signature.
-    pub(super) fn signed(&self) -> io::Result<Option<Signature>> {
+    ///
+    /// # Errors
+    /// If what is kept as such is none.
+    pub fn signed(&self) -> io::Result<Option<Signature>> {
         let Some(text) = &self.signature else {
             return Ok(None);
         };

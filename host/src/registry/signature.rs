@@ -185,6 +185,29 @@ impl Trust {
             }
         }
     }
+
+    /// Whether a plugin may be run that somebody else has taken in, by all that is said to sign it: where there must be a signature, one of
+    /// them has to be right.
+    ///
+    /// # Errors
+    /// See [`NotTrusted`].
+    pub fn judge_taken(
+        &self,
+        subject: Subject<'_>,
+        signatures: &[Signature],
+    ) -> Result<(), NotTrusted> {
+        if !self.required {
+            return Ok(());
+        }
+        let mut judged = self.judge(subject, None);
+        for signature in signatures {
+            judged = self.judge(subject, Some(signature));
+            if judged.is_ok() {
+                break;
+            }
+        }
+        judged.map(drop)
+    }
 }
 
 /// The bytes that twice as many hexadecimal digits stand for.

@@ -38,7 +38,7 @@ impl Service {
     /// If there is no such pipeline, step or plugin, the pipeline does not run, or the component is refused.
     pub fn deploy(&self, name: &str, asked: DeployAsked) -> Result<DeployView, ServiceError> {
         let control = self.control(name)?;
-        let component = match asked.component {
+        let (component, signature) = match asked.component {
             Component::Bytes(_) if self.config().trust.required => {
                 return Err(ServiceError::Conflict(
                     "this service takes signed plugins only (`plugins.require_signature`): push the component with its signature, then \
@@ -46,15 +46,17 @@ impl Service {
                         .to_owned(),
                 ));
             }
-            Component::Bytes(bytes) => bytes,
+            Component::Bytes(bytes) => (bytes, None),
             Component::Plugin(reference) => {
                 let (file, _) = self.registry.resolve(&reference)?;
-                std::fs::read(file)?
+                let signature = self.registry.get(&reference)?.signed()?;
+                (std::fs::read(file)?, signature)
             }
         };
         let asked = Asked {
             step: asked.step,
             component,
+            signature,
             strategy: asked.strategy,
             trial: asked.trial,
             by: asked.by,

@@ -250,7 +250,13 @@ impl Service {
     fn work(&self, name: &str, run: &Run, prepared: Option<Pipeline>) -> Result<(), Failure> {
         tracing::info!(pipeline = name, "starting");
         let configured = self.configure(name)?;
-        run.work(configured, prepared, &self.engine, &self.logs)
+        run.work(
+            configured,
+            prepared,
+            &self.engine,
+            &self.config.trust,
+            &self.logs,
+        )
     }
 
     /// The configuration of a pipeline now, and its plugins remembered.

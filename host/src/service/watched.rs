@@ -76,13 +76,7 @@ impl Service {
             .functions()
             .iter()
             .any(|function| function.name() == step && function.plugin().digest() == digest);
-        let was_deployed = || {
-            let deploys = control.deploys();
-            deploys
-                .iter()
-                .any(|deploy| deploy.step == step && deploy.to.sha256 == digest)
-        };
-        if is_in_place || (only_new && was_deployed()) {
+        if is_in_place || (only_new && control.was_deployed(step, &digest)) {
             return true;
         }
         let asked = DeployAsked {

@@ -17,6 +17,7 @@ use crate::log::Log;
 use crate::pipeline::Pipeline;
 use crate::pipeline::config::LogPlace;
 use crate::plugin::PluginEngine;
+use crate::registry::Trust;
 use crate::state::InstanceFolder;
 use crate::time::SystemClock;
 use crate::worker::{Snapshot, Team, WorkerError};
@@ -110,6 +111,7 @@ impl Run {
         configured: Configured,
         prepared: Option<Pipeline>,
         engine: &PluginEngine,
+        trust: &Trust,
         logs: &Arc<Logs>,
     ) -> Result<(), Failure> {
         let Configured { config, plugins } = configured;
@@ -124,11 +126,11 @@ impl Run {
         match pipeline.config().log.place.clone() {
             LogPlace::Embedded(folder) => {
                 let lease = logs.lease(&folder).map_err(Failure::new)?;
-                self.team_work(pipeline, engine, lease.log())
+                self.team_work(pipeline, engine, trust, lease.log())
             }
             LogPlace::Kafka(settings) => {
                 let log = kafka(&settings).map_err(Failure::new)?;
-                self.team_work(pipeline, engine, &log)
+                self.team_work(pipeline, engine, trust, &log)
             }
         }
     }
@@ -137,6 +139,7 @@ impl Run {
         &self,
         pipeline: Pipeline,
         engine: &PluginEngine,
+        trust: &Trust,
         log: &L,
     ) -> Result<(), Failure> {
         let config = pipeline.config().clone();
@@ -147,7 +150,7 @@ impl Run {
             control,
             rollout,
             follower,
-        } = catch_up(log, pipeline, engine, folder.instance()).map_err(Failure::new)?;
+        } = catch_up(log, pipeline, engine, folder.instance(), trust).map_err(Failure::new)?;
         let _ = self.control.set(control);
         let _ = self.team.set(Arc::clone(&team));
         std::thread::scope(|scope| {

@@ -38,12 +38,14 @@ use super::error::StoreError;
 use super::store::{Change, Slice, Store, Visit};
 use super::task::{Position, TaskId};
 
-/// What the engine holds of files, for all tasks of the store.
-const CACHE_BYTES: u64 = 16 << 20;
-/// What it gathers of a task before it writes a file.
-const GATHER_BYTES: u64 = 4 << 20;
-/// The least that it takes as the limit of its journals.
-const JOURNAL_BYTES: u64 = 64 << 20;
+/// What the engine holds of files, for all tasks of the store. It lets go of nothing before it is full, of files that are gone neither.
+const CACHE_BYTES: u64 = 4 << 20;
+/// What it gathers of a task before it writes a file. It holds up to four such lots of a task: one that is gathered, two that wait to be
+/// written, and the last one until it is replaced.
+const GATHER_BYTES: u64 = 2 << 20;
+/// When it must write files only to be rid of a journal. One is 64 MiB long: with no more than that every task would be written at once whenever one
+/// is full, and each of those lots be held until the next time.
+const JOURNAL_BYTES: u64 = 96 << 20;
 /// A store has few files, and a process many stores.
 const OPEN_FILES: usize = 100;
 /// One thread of the engine's own: a second spins while the first is busy.

@@ -5,12 +5,15 @@
 //! on a socket that the session itself reads, and batches walked where they lie. A broker that fails costs its partitions a rest, and they
 //! are asked for at whoever leads them then, at the offset where they stood.
 //!
-//! - `settings`: how, as the settings of the client say; `partition`: where each partition stands; `records`, `unpacking`: what brokers send.
+//! - `settings`: how, as the settings of the client say; `partition`: where each partition stands; `asking`: what brokers are asked for;
+//!   `hearing`: what their answers mean for a partition; `records`, `unpacking`: the records in them.
 //! - `scout`: what takes long is found out beside; `dialing`, `tls`, `login`: connections are made; `connection`, `frames`: and used.
 
+mod asking;
 mod connection;
 mod dialing;
 mod frames;
+mod hearing;
 mod login;
 mod partition;
 mod records;
@@ -23,27 +26,19 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::fetch_request::{FetchPartition, FetchTopic};
-use kafka_protocol::messages::fetch_response::PartitionData;
-use kafka_protocol::messages::{BrokerId, FetchRequest, FetchResponse, TopicName};
-use kafka_protocol::protocol::StrBytes;
+use kafka_protocol::messages::FetchResponse;
 
+use self::asking::{request_for, wanted};
 use self::connection::{Asked, Connection};
+use self::hearing::{arrive, learn_leader, unreadable};
 use self::partition::{Partition, rest_after};
-use self::records::{AbortedTransaction, Malformed, Records, Room};
-use self::scout::{Address, Found, Leader, Scout};
+use self::records::Room;
+use self::scout::{Address, Found, Scout};
 use super::KafkaLog;
 use super::bell::Bell;
 use crate::log::{Fetched, LogError, Offset, TopicPartition};
 
 pub(super) use settings::Settings;
-
-/// How long a topic may be missing before that is told: brokers learn of a new one after the other.
-const MISSING: Duration = Duration::from_secs(10);
-
-/// Only records of transactions that have been committed.
-const READ_COMMITTED: i8 = 1;
 
 /// A broker that leads partitions.
 struct Broker {
@@ -181,23 +176,21 @@ impl Fetching {
                     self.untold.extend(untold.flatten());
                 }
             }
-            Found::Connection { broker, made } => {
-                let made = made.map(|connection| {
-                    let broker = self.brokers.get_mut(&broker)?;
+            Found::Connection { broker: id, made } => match made {
+                Ok(connection) => {
+                    let broker = self.brokers.entry(id).or_insert_with(Broker::new);
                     broker.link = Link::Up(connection);
                     broker.failures = 0;
-                    Some(())
-                });
-                if let Err(error) = made {
-                    // The first time it may just have been started anew.
-                    let often = self.has_failed(broker, now) > 1;
+                }
+                Err(error) => {
                     tracing::debug!(%error, "connecting to a broker");
-                    if often {
-                        self.untold
-                            .push_back(LogError::Unavailable(format!("{error:#}")));
+                    // The first time it may just have been started anew.
+                    if self.has_failed(id, now) > 1 {
+                        let why = format!("{error:#}");
+                        self.untold.push_back(LogError::Unavailable(why));
                     }
                 }
-            }
+            },
             Found::Beginning { at, first } => match first {
                 Ok(first) => {
                     let stood = self.with(&at, |open| open.begins_at(first)).flatten();
@@ -377,163 +370,4 @@ impl Broker {
             throttled_until: None,
         }
     }
-}
-
-/// What to ask a broker for. Nothing as long as much waits to be handed out of any of its partitions: it would have to be left out, and
-/// then waited for with the others, if they have nothing.
-fn wanted(
-    partitions: &[Partition],
-    settings: &Settings,
-    broker: i32,
-    turn: &mut usize,
-    now: Instant,
-) -> Option<Vec<Asked>> {
-    let enough = usize::try_from(settings.partition_max_bytes).unwrap_or(0) / 2;
-    let mut asked = Vec::new();
-    for partition in partitions {
-        if let Some(offset) = partition.wants(broker, now) {
-            if partition.waiting() > enough {
-                return None;
-            }
-            let at = partition.at.clone();
-            asked.push(Asked { at, offset });
-        }
-    }
-    if asked.is_empty() {
-        return None;
-    }
-    *turn = (*turn + 1) % asked.len();
-    asked.rotate_left(*turn);
-    Some(asked)
-}
-
-/// The request for what is wanted, of no session: it says all that it wants.
-fn request_for(asked: &[Asked], settings: &Settings) -> FetchRequest {
-    let mut topics: Vec<FetchTopic> = Vec::new();
-    for Asked { at, offset } in asked {
-        let partition = FetchPartition::default()
-            .with_partition(at.partition)
-            .with_current_leader_epoch(-1)
-            .with_fetch_offset(*offset)
-            .with_log_start_offset(-1)
-            .with_partition_max_bytes(settings.partition_max_bytes);
-        match topics.last_mut().filter(|topic| **topic.topic == *at.topic) {
-            Some(topic) => topic.partitions.push(partition),
-            None => {
-                let name = TopicName(StrBytes::from_string(at.topic.to_string()));
-                topics.push(
-                    FetchTopic::default()
-                        .with_topic(name)
-                        .with_partitions(vec![partition]),
-                );
-            }
-        }
-    }
-    FetchRequest::default()
-        .with_replica_id(BrokerId(-1))
-        .with_max_wait_ms(i32::try_from(settings.wait.as_millis()).unwrap_or(i32::MAX))
-        .with_min_bytes(settings.min_bytes)
-        .with_max_bytes(settings.max_bytes)
-        .with_isolation_level(READ_COMMITTED)
-        .with_session_id(0)
-        .with_session_epoch(-1)
-        .with_topics(topics)
-        .with_rack_id(StrBytes::from_string(settings.rack.clone()))
-}
-
-/// Tells a partition who leads it. Returns what is to be told of it.
-fn learn_leader(open: &mut Partition, leader: Leader, now: Instant) -> Option<LogError> {
-    match leader {
-        Leader::Is(leader) => {
-            open.led_by(leader);
-            None
-        }
-        Leader::None => {
-            open.has_failed(now);
-            None
-        }
-        Leader::Failed(error) => {
-            open.has_failed(now);
-            Some(error)
-        }
-        Leader::Missing => {
-            open.has_failed(now);
-            let is_gone = open.is_missing_for(MISSING, now);
-            is_gone.then(|| {
-                let why = format!("partition {} does not exist, or may not be seen", open.at);
-                LogError::Refused(why)
-            })
-        }
-    }
-}
-
-/// Takes up an answer for a partition that was asked for at an offset. Returns what is to be told of it.
-fn arrive(
-    open: &mut Partition,
-    offset: i64,
-    data: PartitionData,
-    checks: bool,
-    now: Instant,
-) -> Option<LogError> {
-    if let Some(error) = ResponseError::try_from_code(data.error_code) {
-        return refused(open, error, now);
-    }
-    if data.preferred_read_replica.0 >= 0 {
-        open.nearer_at(data.preferred_read_replica.0);
-    }
-    let aborted = data.aborted_transactions.into_iter().flatten();
-    let aborted = aborted.map(|one| AbortedTransaction {
-        first: one.first_offset,
-        producer: one.producer_id.0,
-    });
-    let bytes = data.records.unwrap_or_default();
-    match Records::new(bytes, offset, aborted.collect(), checks) {
-        Ok((records, Some(behind))) => {
-            open.arrive(records, behind);
-            None
-        }
-        Ok((_, None)) => None,
-        Err(malformed) => {
-            open.has_failed(now);
-            Some(unreadable(&open.at, malformed))
-        }
-    }
-}
-
-/// What a broker's error means for a partition. Returns what is to be told of it.
-fn refused(open: &mut Partition, error: ResponseError, now: Instant) -> Option<LogError> {
-    match error {
-        ResponseError::OffsetOutOfRange => {
-            open.offset_is_gone();
-            return None;
-        }
-        // It has another leader, or will have; or its topic is gone, which is found out with its leader.
-        ResponseError::NotLeaderOrFollower
-        | ResponseError::LeaderNotAvailable
-        | ResponseError::ReplicaNotAvailable
-        | ResponseError::FencedLeaderEpoch
-        | ResponseError::UnknownLeaderEpoch
-        | ResponseError::OffsetNotAvailable
-        | ResponseError::UnknownTopicOrPartition
-        | ResponseError::KafkaStorageError => {
-            open.has_failed(now);
-            return None;
-        }
-        _ => open.has_failed(now),
-    }
-    let why = format!("partition {}: the broker says: {error}", open.at);
-    Some(match error {
-        ResponseError::TopicAuthorizationFailed => LogError::Refused(why),
-        _ => LogError::Unavailable(why),
-    })
-}
-
-fn unreadable(at: &TopicPartition, malformed: Malformed) -> LogError {
-    let offset = malformed
-        .offset
-        .map_or(String::new(), |offset| format!(", offset {offset}"));
-    LogError::Unavailable(format!(
-        "{at}{offset}: the records can't be read: {}",
-        malformed.why
-    ))
 }

@@ -138,18 +138,12 @@ impl Partition {
         }
     }
 
-    /// Tells it that an offset is gone. Returns whether the first that is there has to be found out: a replica may only be behind.
-    pub(super) fn offset_is_gone(&mut self) -> bool {
-        match self.source {
-            Source::Replica { of, .. } => {
-                self.source = Source::Leader(of);
-                false
-            }
-            _ => {
-                self.source = Source::NoOffset;
-                true
-            }
-        }
+    /// Tells it that an offset is gone. A replica may only be behind, so that its leader is asked before it is found out which is the first.
+    pub(super) fn offset_is_gone(&mut self) {
+        self.source = match self.source {
+            Source::Replica { of, .. } => Source::Leader(of),
+            Source::Unknown | Source::Leader(_) | Source::NoOffset => Source::NoOffset,
+        };
     }
 
     /// Tells it the first offset that is there. Returns where it stood.
@@ -309,9 +303,9 @@ mod tests {
         let mut partition = led(1, now);
         partition.nearer_at(2);
         assert_eq!(partition.broker(), Some(2));
-        assert!(!partition.offset_is_gone());
+        partition.offset_is_gone();
         assert_eq!(partition.broker(), Some(1));
-        assert!(partition.offset_is_gone());
+        partition.offset_is_gone();
         assert_eq!(partition.broker(), None);
         assert!(!partition.seeks_leader(now));
         assert!(partition.seeks_offset(now));
@@ -325,7 +319,8 @@ mod tests {
     fn who_seeks_while_the_first_offset_is_found_out_is_asked_for_what_it_sought() {
         let now = Instant::now();
         let mut partition = led(1, now);
-        assert!(partition.offset_is_gone() && partition.seeks_offset(now));
+        partition.offset_is_gone();
+        assert!(partition.seeks_offset(now));
         partition.seek(Offset(12));
         assert_eq!(partition.begins_at(Offset(15)), None);
         assert!(partition.seeks_leader(now));
