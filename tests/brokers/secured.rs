@@ -1,10 +1,11 @@
 //! TLS and logins, in each form that settings can give them.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millstream::log::kafka::KafkaLog;
-use millstream::log::{Log, Outbox, Session};
+use millstream::log::{Fetched, Log, LogError, Outbox, Session, Writer};
 use openssl::pkcs12::Pkcs12;
 use openssl::pkey::PKey;
 use openssl::symm::Cipher;
@@ -12,7 +13,8 @@ use openssl::x509::X509;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 
 use crate::log_support::{
-    committed, group_offset, join_alone, membership, new_topic, poll_records, unique, write_numbers,
+    committed, group_offset, join_alone, membership, new_topic, outbox, poll_records, unique,
+    write_numbers,
 };
 use crate::support::broker::{Broker, free_ports, jars};
 use crate::{log, new_folder};
@@ -63,6 +65,7 @@ ssl.truststore.type=PEM
 ssl.truststore.location={authority}
 listener.name.mutual.ssl.client.auth=required
 connections.max.reauth.ms={holds}
+auto.create.topics.enable=true
 {login_door}{both_door}"
         );
         let scram = |mechanism: &str| format!("{mechanism}=[name=alice,password=rabbit hole]");
@@ -206,6 +209,29 @@ fn records_are_fetched_through_every_kind_of_door() {
             next += 1;
         }
     }
+
+    // This broker makes topics that are asked for, and is never asked in such a way.
+    let never: Arc<str> = unique("never").into();
+    let refused = log.writer().unwrap().append(&outbox(&never, &[(0, "x")]));
+    assert!(matches!(refused, Err(LogError::NoTopic(_))), "{refused:?}");
+    log.delete_topics(&[topic.to_string()]).unwrap();
+    let deleted = Instant::now();
+    while deleted.elapsed() < HOLDS {
+        // That the topic is gone may be told or not yet.
+        let _ = session.poll(&mut Fetched::new(), Duration::from_millis(100));
+    }
+    let names: Vec<String> = log
+        .topics()
+        .unwrap()
+        .into_iter()
+        .map(|topic| topic.name)
+        .collect();
+    assert!(
+        !names
+            .iter()
+            .any(|name| **name == *never || **name == *topic),
+        "{names:?}"
+    );
     drop(session);
     drop(log);
     drop(fortress);

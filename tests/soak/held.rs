@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// By how much memory may differ between two looks at a process that does not grow.
-const SWING: f64 = 24.0;
+const SWING: f64 = 16.0;
 /// By how much it may grow within an hour, in MiB.
-const PER_HOUR: f64 = 12.0;
+const PER_HOUR: f64 = 8.0;
 /// How many files and threads may come and go with connections.
 const COME_AND_GO: usize = 6;
 

@@ -15,7 +15,7 @@ const TEST: &str = "nothing_leaks_and_every_window_is_right";
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// For how long; the second half is judged
-    #[arg(long, default_value_t = 66, value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..))]
     minutes: u64,
 }
 

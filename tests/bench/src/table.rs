@@ -38,6 +38,9 @@ impl std::fmt::Display for Spread {
             middle,
             most,
         } = self;
+        if middle.is_nan() {
+            return f.write_str("not known");
+        }
         match *middle >= 100.0 {
             true => write!(f, "{middle:.0} ({least:.0} to {most:.0})"),
             false => write!(f, "{middle:.2} ({least:.2} to {most:.2})"),
@@ -98,14 +101,18 @@ impl Row {
             case,
             cpu: of(&|pair| per_million(pair, events)),
             second_half: of(&|(_, large)| seconds(large.second_half) / half),
-            rate: of(&|(small, large)| {
-                as_f64(events) / 1e3 / seconds(large.wall.saturating_sub(small.wall))
-            }),
+            rate: Spread::of(runs.iter().filter_map(|pair| rate(pair, events))),
             memory: of(&|(_, large)| as_f64(large.used.memory >> 10) / 1024.0),
             start: of(&|(small, _)| seconds(small.used.cpu)),
             start_wall: of(&|(small, _)| seconds(small.wall)),
         }
     }
+}
+
+/// How many thousand records a second, start-up apart; `None` where that took longer than the rest.
+fn rate((small, large): &(Run, Run), events: u64) -> Option<f64> {
+    let time = large.wall.checked_sub(small.wall)?;
+    (!time.is_zero()).then(|| as_f64(events) / 1e3 / seconds(time))
 }
 
 /// All rows as a table.

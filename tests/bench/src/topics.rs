@@ -130,6 +130,8 @@ impl Topics {
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", isolation)
             .set("fetch.wait.max.ms", "5")
+            // Where it has read far ahead it would rest for a second.
+            .set("fetch.queue.backoff.ms", "1")
             .create()?;
         let mut list = rdkafka::TopicPartitionList::new();
         list.add_partition_offset(topic, 0, rdkafka::Offset::Beginning)?;

@@ -6,7 +6,7 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::BaseProducer;
 
 use super::KafkaLog;
 use super::contexts::Deliveries;
@@ -35,7 +35,7 @@ impl Plain {
             log: log.clone(),
             id: id.to_owned(),
             producer: producer(log, id, &[])?,
-            known: KnownTopics::default(),
+            known: KnownTopics::new(log),
             worn: false,
         })
     }
@@ -48,7 +48,7 @@ impl Plain {
             self.worn = false;
         }
         self.known
-            .check(outbox, self.producer.client())
+            .check(outbox)
             .map_err(|error| before_anything(&error))?;
         let deadline = Instant::now() + PRODUCE_TIMEOUT;
         send_all(&self.producer, outbox, deadline).map_err(|error| {

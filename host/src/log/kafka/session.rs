@@ -229,9 +229,13 @@ impl Session for KafkaSession {
     }
 
     fn release(&mut self, partitions: &[TopicPartition]) -> Result<(), LogError> {
-        self.each(partitions, Share::release)?;
-        partitions.iter().for_each(|at| self.fetching.close(at));
-        Ok(())
+        let released = self.each(partitions, Share::release);
+        for at in partitions {
+            if !self.shares[self.share_of(at)].has(at) {
+                self.fetching.close(at);
+            }
+        }
+        released
     }
 
     fn commit(&mut self, outbox: &Outbox, offsets: &[GroupOffset]) -> Result<Written, CommitError> {

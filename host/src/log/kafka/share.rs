@@ -187,6 +187,11 @@ impl Share {
             .incremental_unassign(&TopicPartitionList::new())
             .map_err(|error| log_error(&error))
     }
+    /// Whether a partition belongs to it.
+    pub(super) fn has(&self, at: &TopicPartition) -> bool {
+        self.holdings.has(at)
+    }
+
     /// Whether a partition of its topics is read and not about to be given up.
     ///
     /// # Errors

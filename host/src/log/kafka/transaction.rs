@@ -111,7 +111,7 @@ impl Transactions {
             notes: Some(log.writer()?),
             producer: owner_of(log, id, topic)?,
             topic: topic.to_owned(),
-            known: KnownTopics::default(),
+            known: KnownTopics::new(log),
             worn: false,
             fenced: false,
         })
@@ -130,7 +130,7 @@ impl Transactions {
         offsets: &[(&ConsumerGroupMetadata, TopicPartitionList)],
     ) -> Result<Written, CommitError> {
         self.prepare()
-            .and_then(|()| self.known.check(outbox, self.producer.client()))
+            .and_then(|()| self.known.check(outbox))
             .map_err(|error| before_anything(&error))?;
         let deadline = Instant::now() + COMMIT_TIMEOUT;
         self.step(Step::Begin, deadline, |producer| {

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::producer::{BaseProducer, Producer};
+use rdkafka::producer::BaseProducer;
 
 use super::KafkaLog;
 use super::contexts::Deliveries;
@@ -25,14 +25,14 @@ impl KafkaWriter {
     pub(super) fn new(log: &KafkaLog) -> Result<Self, LogError> {
         Ok(Self {
             producer: producer(log, "millstream-writer", &[])?,
-            known: KnownTopics::default(),
+            known: KnownTopics::new(log),
         })
     }
 }
 
 impl Writer for KafkaWriter {
     fn append(&mut self, outbox: &Outbox) -> Result<(), LogError> {
-        self.known.check(outbox, self.producer.client())?;
+        self.known.check(outbox)?;
         let deadline = Instant::now() + APPEND_TIMEOUT;
         match send_all(&self.producer, outbox, deadline) {
             Ok(_) => Ok(()),

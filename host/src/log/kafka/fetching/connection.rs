@@ -11,7 +11,7 @@ use kafka_protocol::messages::{ApiKey, FetchRequest, FetchResponse};
 use kafka_protocol::protocol::StrBytes;
 use openssl::ssl::SslStream;
 
-use super::frames::{answer, request};
+use super::frames::{answer, error_name, request};
 use crate::log::TopicPartition;
 use crate::log::kafka::bell::Watched;
 
@@ -160,7 +160,9 @@ impl Connection {
         let frame = self.incoming.read(&mut self.stream, max_frame)?;
         match (frame, self.request.take()) {
             (Some(frame), Some(request)) => {
-                let response = answer(self.version, request.number, frame)?;
+                let response: FetchResponse = answer(self.version, request.number, frame)?;
+                let code = response.error_code;
+                ensure!(code == 0, "the broker says: {}", error_name(code));
                 Ok(Some((request.asked, response)))
             }
             (Some(_), None) => bail!("an answer to nothing that was asked"),

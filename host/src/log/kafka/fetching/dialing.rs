@@ -172,3 +172,73 @@ impl Exchange for Talk {
         answer(version, self.number, frame)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+    use std::collections::BTreeMap;
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Somebody who answers each request with the next of these, and then hangs up. Returns why no connection came of it.
+    fn refusal(answers: Vec<Vec<u8>>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            for answer in answers {
+                let mut len = [0; 4];
+                socket.read_exact(&mut len).unwrap();
+                let mut request = vec![0; usize::try_from(u32::from_be_bytes(len)).unwrap()];
+                socket.read_exact(&mut request).unwrap();
+                socket.write_all(&answer).unwrap();
+            }
+        });
+        let settings = Settings::read(&BTreeMap::new()).unwrap();
+        let made = dial(&settings, &"me".into(), ("127.0.0.1", port));
+        server.join().unwrap();
+        format!("{:#}", made.err().unwrap())
+    }
+
+    fn frame(parts: &[&[u8]]) -> Vec<u8> {
+        let body = parts.concat();
+        let len = u32::try_from(body.len()).unwrap();
+        [&len.to_be_bytes()[..], &body].concat()
+    }
+
+    /// An answer in the first version of that about versions: number, error, and the one request that it knows.
+    fn versions(number: i32, error: i16, key: i16, range: (i16, i16)) -> Vec<u8> {
+        let (from, to) = range;
+        frame(&[
+            &number.to_be_bytes(),
+            &error.to_be_bytes(),
+            &1_i32.to_be_bytes(),
+            &key.to_be_bytes(),
+            &from.to_be_bytes(),
+            &to.to_be_bytes(),
+        ])
+    }
+
+    #[test]
+    fn who_speaks_no_version_in_common_is_told_from_who_has_no_records() {
+        let fetch = ApiKey::Fetch as i16;
+        let old = versions(1, UNSUPPORTED_VERSION, fetch, (0, 0));
+        let why = refusal(vec![old.clone(), versions(2, 0, fetch, (13, 20))]);
+        assert!(why.contains("versions 13 to 20"), "{why}");
+        let why = refusal(vec![old, versions(2, 0, fetch + 1, (0, 9))]);
+        assert!(why.contains("has records"), "{why}");
+    }
+
+    #[test]
+    fn what_is_not_kafka_is_said_to_be_something_else() {
+        let why = refusal(vec![b"HTTP/1.1 400 Bad Request".to_vec()]);
+        assert!(why.contains("is this Kafka"), "{why}");
+        let why = refusal(vec![]);
+        assert!(why.contains("no answer") || why.contains("reset"), "{why}");
+        let another = versions(7, UNSUPPORTED_VERSION, 1, (0, 9));
+        let why = refusal(vec![another.clone(), another]);
+        assert!(why.contains("request 7"), "{why}");
+    }
+}

@@ -51,7 +51,7 @@ pub(super) fn arrive(
         return refused(open, error, now);
     }
     if data.preferred_read_replica.0 >= 0 {
-        open.nearer_at(data.preferred_read_replica.0);
+        open.nearer_at(data.preferred_read_replica.0, now);
     }
     let aborted = data.aborted_transactions.into_iter().flatten();
     let aborted = aborted.map(|one| AbortedTransaction {
@@ -59,12 +59,20 @@ pub(super) fn arrive(
         producer: one.producer_id.0,
     });
     let bytes = data.records.unwrap_or_default();
+    let is_empty = bytes.is_empty();
     match Records::new(bytes, offset, aborted.collect(), checks) {
-        Ok((records, Some(behind))) => {
+        Ok((records, Some(behind))) if behind > offset => {
             open.arrive(records, behind);
             None
         }
-        Ok((_, None)) => None,
+        Ok((_, None)) if is_empty => None,
+        // Brokers send no part of a batch where there is no whole one.
+        Ok(_) => {
+            open.has_failed(now);
+            let why = "nothing came of what was asked for";
+            let why = format!("{}, offset {offset}: {why}", open.at);
+            Some(LogError::Unavailable(why))
+        }
         Err(malformed) => {
             open.has_failed(now);
             Some(unreadable(&open.at, malformed))
@@ -165,6 +173,29 @@ mod tests {
             .to_string();
         assert!(told.contains("t/0, offset 12"), "{told}");
         assert!(partition.expects(10) && partition.broker().is_none());
+    }
+
+    #[test]
+    fn an_answer_with_nothing_of_what_was_asked_for_is_told_and_not_asked_for_at_once() {
+        let now = Instant::now();
+        // A batch without records, of offset 0 only.
+        let mut batch = vec![0; 61];
+        (batch[11], batch[16]) = (49, 2);
+        for bytes in [batch.clone(), vec![0; 10]] {
+            let mut partition = led(now);
+            let data = PartitionData::default().with_records(Some(bytes.into()));
+            let told = arrive(&mut partition, 10, data, true, now);
+            assert!(matches!(told, Some(LogError::Unavailable(_))), "{told:?}");
+            assert!(partition.expects(10) && partition.wants(1, now).is_none());
+        }
+        let mut partition = led(now);
+        let data = PartitionData::default().with_records(Some(batch.into()));
+        let mut at_0 = Partition::new(TopicPartition::new("t", 0), Offset(0));
+        assert!(arrive(&mut at_0, 0, data, true, now).is_none());
+        assert!(at_0.expects(1));
+        let nothing = PartitionData::default();
+        assert!(arrive(&mut partition, 10, nothing, true, now).is_none());
+        assert_eq!(partition.wants(1, now), Some(10));
     }
 
     #[test]

@@ -180,22 +180,14 @@ impl Fetching {
                 Ok(connection) => {
                     let broker = self.brokers.entry(id).or_insert_with(Broker::new);
                     broker.link = Link::Up(connection);
-                    broker.failures = 0;
                 }
-                Err(error) => {
-                    tracing::debug!(%error, "connecting to a broker");
-                    // The first time it may just have been started anew.
-                    if self.has_failed(id, now) > 1 {
-                        let why = format!("{error:#}");
-                        self.untold.push_back(LogError::Unavailable(why));
-                    }
-                }
+                Err(error) => self.has_ended(id, &error, now),
             },
-            Found::Beginning { at, first } => match first {
-                Ok(first) => {
-                    let stood = self.with(&at, |open| open.begins_at(first)).flatten();
-                    if let Some(stood) = stood {
-                        tracing::warn!(%at, offset = %stood, first = %first, "the offset is not there: going on with the first that is");
+            Found::Bounds { at, bounds } => match bounds {
+                Ok(bounds) => {
+                    let moved = self.with(&at, |open| open.has_bounds(bounds, now));
+                    if let Some((stood, first)) = moved.flatten() {
+                        tracing::warn!(%at, offset = %stood, %first, "the offset is not there: going on with the first that is");
                     }
                 }
                 Err(error) => {
@@ -203,7 +195,7 @@ impl Fetching {
                     self.untold.push_back(error);
                 }
             },
-            Found::Nothing(error) => {
+            Found::Nothing(why) => {
                 // What is on its way is not told apart from what never set out: it is found out twice.
                 self.partitions
                     .iter_mut()
@@ -212,7 +204,7 @@ impl Fetching {
                 for broker in coming.filter(|broker| matches!(broker.link, Link::Coming)) {
                     broker.link = Link::None;
                 }
-                let why = format!("no thread to reach a broker from: {error}");
+                let why = format!("brokers can't be looked for: {why}");
                 self.untold.push_back(LogError::Unavailable(why));
             }
         }
@@ -236,6 +228,16 @@ impl Fetching {
         broker.failures
     }
 
+    /// The same, for a reason that is told if it is not the first in a row: brokers close connections that have been idle, and all when they
+    /// stop.
+    fn has_ended(&mut self, id: i32, why: &anyhow::Error, now: Instant) {
+        tracing::debug!(broker = id, error = format!("{why:#}"), "no connection");
+        if self.has_failed(id, now) > 1 {
+            let why = format!("broker {id}: {why:#}");
+            self.untold.push_back(LogError::Unavailable(why));
+        }
+    }
+
     /// Reads what brokers have sent.
     fn receive(&mut self, now: Instant) {
         let ids: Vec<i32> = self.brokers.keys().copied().collect();
@@ -249,16 +251,13 @@ impl Fetching {
             match connection.go_on(now, self.settings.max_frame) {
                 Ok(None) => {}
                 Ok(Some((asked, response))) => {
+                    broker.failures = 0;
                     let throttle = u64::try_from(response.throttle_time_ms).unwrap_or(0);
                     broker.throttled_until =
                         (throttle > 0).then(|| now + Duration::from_millis(throttle));
                     self.sort(&asked, response, now);
                 }
-                Err(error) => {
-                    // Brokers close connections that have been idle, and all when they stop.
-                    tracing::debug!(broker = id, %error, "the connection to a broker has ended");
-                    self.has_failed(id, now);
-                }
+                Err(error) => self.has_ended(id, &error, now),
             }
         }
     }
@@ -304,6 +303,14 @@ impl Fetching {
 
     /// Has found out what is missing.
     fn send_out(&mut self, now: Instant) {
+        for partition in &mut self.partitions {
+            partition.end_lease(now);
+            // A replica that was named may have come since; where it is is learned with the leader.
+            let broker = partition.broker();
+            if broker.is_some_and(|id| !self.addresses.contains_key(&id)) {
+                partition.has_failed(now);
+            }
+        }
         let seek = self.partitions.iter_mut().filter_map(|open| {
             let seeks = open.seeks_leader(now);
             seeks.then(|| open.at.clone())
@@ -313,8 +320,8 @@ impl Fetching {
             self.scout.seek_leaders(seek);
         }
         for partition in &mut self.partitions {
-            if partition.seeks_offset(now) {
-                self.scout.seek_beginning(partition.at.clone());
+            if partition.seeks_bounds(now) {
+                self.scout.seek_bounds(partition.at.clone());
             }
         }
         for id in self.partitions.iter().filter_map(Partition::broker) {
@@ -350,12 +357,11 @@ impl Fetching {
             let request = request_for(&asked, &self.settings);
             let deadline = connection::deadline(now, self.settings.wait, self.settings.timeout);
             if let Err(error) = connection.ask(asked, &request, deadline) {
-                tracing::debug!(broker = *id, %error, "the connection to a broker has ended");
-                failed.push(*id);
+                failed.push((*id, error));
             }
         }
-        for id in failed {
-            self.has_failed(id, now);
+        for (id, error) in failed {
+            self.has_ended(id, &error, now);
         }
     }
 }

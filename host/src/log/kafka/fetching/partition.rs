@@ -10,6 +10,9 @@ use crate::log::{Offset, RecordBatch, TopicPartition};
 const REST: Duration = Duration::from_millis(50);
 const MOST_REST: Duration = Duration::from_secs(1);
 
+/// How long a replica is read before its leader is asked again; librdkafka has the same.
+const LEASE: Duration = Duration::from_secs(5 * 60);
+
 /// How long to rest after so many failures in a row.
 pub(super) fn rest_after(failures: u32) -> Duration {
     REST.saturating_mul(2_u32.saturating_pow(failures.saturating_sub(1)))
@@ -23,11 +26,13 @@ enum Source {
     Unknown,
     Leader(i32),
     /// A replica that the leader has named, since it is nearer.
+    /// It is asked again after a while who is nearer: one that gets no more records itself does not know it.
     Replica {
         of: i32,
         at: i32,
+        until: Instant,
     },
-    /// The offset is gone, and it has to be found out which is the first.
+    /// The offset is gone, it is said, and it has to be found out which are there.
     NoOffset,
 }
 
@@ -102,8 +107,8 @@ impl Partition {
         self.seeks(Source::Unknown, now)
     }
 
-    /// Whether its first offset is to be found out, likewise.
-    pub(super) fn seeks_offset(&mut self, now: Instant) -> bool {
+    /// Whether its bounds are to be found out, likewise.
+    pub(super) fn seeks_bounds(&mut self, now: Instant) -> bool {
         self.seeks(Source::NoOffset, now)
     }
 
@@ -132,9 +137,19 @@ impl Partition {
     }
 
     /// Tells it a replica that is nearer than its leader.
-    pub(super) fn nearer_at(&mut self, replica: i32) {
+    pub(super) fn nearer_at(&mut self, at: i32, now: Instant) {
         if let Source::Leader(of) = self.source {
-            self.source = Source::Replica { of, at: replica };
+            let until = now + LEASE;
+            self.source = Source::Replica { of, at, until };
+        }
+    }
+
+    /// Goes back to its leader, if it has read a replica for long.
+    pub(super) fn end_lease(&mut self, now: Instant) {
+        if let Source::Replica { of, until, .. } = self.source
+            && now >= until
+        {
+            self.source = Source::Leader(of);
         }
     }
 
@@ -146,14 +161,32 @@ impl Partition {
         };
     }
 
-    /// Tells it the first offset that is there. Returns where it stood.
-    pub(super) fn begins_at(&mut self, first: Offset) -> Option<Offset> {
+    /// Tells it which offsets are there: the first, and the one behind the last. Returns from where to where it went, if it had to.
+    ///
+    /// An offset that is there after all was asked for at somebody who did not lead any more, or not yet. One behind the end is of a topic that
+    /// has been made anew, or of records that were lost with their leader: like Kafka's own clients with `auto.offset.reset=earliest` it
+    /// begins at the first.
+    pub(super) fn has_bounds(
+        &mut self,
+        (first, end): (Offset, Offset),
+        now: Instant,
+    ) -> Option<(Offset, Offset)> {
         if self.source != Source::NoOffset {
             return None;
         }
-        let stood = Offset(self.position);
-        self.seek(first);
-        Some(stood)
+        let stood = Offset(self.next);
+        (self.source, self.is_sought) = (Source::Unknown, false);
+        if (first..=end).contains(&stood) {
+            self.has_failed(now);
+            return None;
+        }
+        if stood < first && self.has_records() {
+            // What has come before is handed out first.
+            self.next = first.0;
+        } else {
+            self.seek(first);
+        }
+        Some((stood, first))
     }
 
     /// Lets go of whoever had its records, and rests: the next one may have them.
@@ -301,15 +334,19 @@ mod tests {
     fn an_offset_that_is_gone_is_asked_for_at_the_leader_before_the_first_is_found_out() {
         let now = Instant::now();
         let mut partition = led(1, now);
-        partition.nearer_at(2);
+        partition.nearer_at(2, now);
         assert_eq!(partition.broker(), Some(2));
         partition.offset_is_gone();
         assert_eq!(partition.broker(), Some(1));
         partition.offset_is_gone();
         assert_eq!(partition.broker(), None);
         assert!(!partition.seeks_leader(now));
-        assert!(partition.seeks_offset(now));
-        assert_eq!(partition.begins_at(Offset(15)), Some(Offset(10)));
+        assert!(partition.seeks_bounds(now));
+        let bounds = (Offset(15), Offset(20));
+        assert_eq!(
+            partition.has_bounds(bounds, now),
+            Some((Offset(10), Offset(15)))
+        );
         assert!(partition.seeks_leader(now));
         partition.led_by(1);
         assert_eq!(partition.wants(1, now), Some(15));
@@ -320,12 +357,41 @@ mod tests {
         let now = Instant::now();
         let mut partition = led(1, now);
         partition.offset_is_gone();
-        assert!(partition.seeks_offset(now));
+        assert!(partition.seeks_bounds(now));
         partition.seek(Offset(12));
-        assert_eq!(partition.begins_at(Offset(15)), None);
+        assert_eq!(partition.has_bounds((Offset(15), Offset(20)), now), None);
         assert!(partition.seeks_leader(now));
         partition.led_by(1);
         assert_eq!(partition.wants(1, now), Some(12));
+    }
+
+    #[test]
+    fn an_offset_that_is_there_after_all_is_asked_for_again_and_one_behind_the_end_is_not() {
+        let now = Instant::now();
+        for (first, end) in [(0, 10), (10, 10), (10, 30)] {
+            let mut partition = led(1, now);
+            partition.offset_is_gone();
+            let bounds = (Offset(first), Offset(end));
+            assert_eq!(partition.has_bounds(bounds, now), None);
+            assert!(partition.seeks_leader(now + REST));
+            assert!(partition.expects(10));
+        }
+        let mut partition = led(1, now);
+        partition.offset_is_gone();
+        let moved = partition.has_bounds((Offset(2), Offset(9)), now);
+        assert_eq!(moved, Some((Offset(10), Offset(2))));
+        assert!(partition.expects(2));
+    }
+
+    #[test]
+    fn a_replica_is_read_for_a_while_and_its_leader_asked_again_then() {
+        let now = Instant::now();
+        let mut partition = led(1, now);
+        partition.nearer_at(2, now);
+        partition.end_lease(now + LEASE / 2);
+        assert_eq!(partition.broker(), Some(2));
+        partition.end_lease(now + LEASE);
+        assert_eq!(partition.broker(), Some(1));
     }
 
     #[test]

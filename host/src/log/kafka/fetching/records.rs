@@ -182,7 +182,7 @@ impl<'a> Batch<'a> {
     fn last_offset(&self) -> Result<i64, Malformed> {
         let behind_first = i64::from(i32::from_be_bytes(self.field(LAST_OFFSET)));
         let last = self.base_offset().checked_add(behind_first);
-        let last = last.filter(|last| behind_first >= 0 && *last >= 0);
+        let last = last.filter(|last| behind_first >= 0 && (0..i64::MAX).contains(last));
         last.ok_or_else(|| self.malformed("the last offset of a batch is none".to_owned()))
     }
 
@@ -219,6 +219,7 @@ impl<'a> Batch<'a> {
             bytes,
             left,
             offset: self.base_offset(),
+            last: self.last_offset()?,
             timestamp: i64::from_be_bytes(self.field(BASE_TIMESTAMP)),
             appended,
         })
@@ -272,6 +273,10 @@ impl Aborted {
 
 /// The type of the control record in a batch; it is in its key, behind a version.
 fn control_type(batch: &Batch<'_>) -> Result<Option<i16>, Malformed> {
+    // Compaction may have left nothing of it but its header.
+    if batch.field(COUNT) == [0; 4] {
+        return Ok(None);
+    }
     let mut walk = Walk {
         bytes: &batch.bytes[RECORDS..],
     };
@@ -288,8 +293,9 @@ struct Open {
     bytes: Bytes,
     /// How many they are.
     left: u32,
-    /// The first offset of the batch.
+    /// The first and the last offset of the batch.
     offset: i64,
+    last: i64,
     /// What the timestamps of its records count from.
     timestamp: i64,
     /// When the broker has written it, where that is its records' timestamp.
@@ -313,6 +319,12 @@ impl Open {
             };
             self.left -= 1;
             let offset = self.offset.saturating_add(record.offset);
+            if !(self.offset..=self.last).contains(&offset) {
+                return Err(Malformed {
+                    offset: Some(self.offset),
+                    why: format!("offset {offset} is not one of its batch"),
+                });
+            }
             if offset < from {
                 continue;
             }

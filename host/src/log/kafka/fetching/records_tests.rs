@@ -203,6 +203,43 @@ proptest! {
 }
 
 #[test]
+fn what_compaction_has_emptied_is_passed_over() {
+    // What is left of the last batch of a producer, with records or at the end of a transaction, is its header.
+    let emptied = |batch: Bytes| {
+        let mut header = batch[..RECORDS].to_vec();
+        let len = i32::try_from(RECORDS - BEFORE_LENGTH).unwrap();
+        header[LENGTH..MAGIC - 4].copy_from_slice(&len.to_be_bytes());
+        header[COUNT..].fill(0);
+        let sum = crc32c::crc32c(&header[ATTRIBUTES..]);
+        header[CHECKSUM..ATTRIBUTES].copy_from_slice(&sum.to_be_bytes());
+        Bytes::from(header)
+    };
+    let batches = [
+        batch(&[record(0, 7)]),
+        emptied(batch(&[end(1, 7, ABORT + 1)])),
+        emptied(batch(&[record(2, 7)])),
+        batch(&[record(3, -1)]),
+    ];
+    assert_eq!(offsets(&batches, 0, &[]), [0, 3]);
+}
+
+#[test]
+fn offsets_beyond_their_batch_are_not_believed() {
+    for last in [i32::MAX, -1] {
+        let mut bytes = batch(&[record(5, -1), record(6, -1)]).to_vec();
+        bytes[..LENGTH].copy_from_slice(&(i64::MAX - 1).to_be_bytes());
+        bytes[LAST_OFFSET..BASE_TIMESTAMP].copy_from_slice(&last.to_be_bytes());
+        assert!(Records::new(bytes.into(), 0, vec![], false).is_err());
+    }
+    // It says that there is one offset in it, and there are two.
+    let mut bytes = batch(&[record(5, -1), record(6, -1)]).to_vec();
+    bytes[LAST_OFFSET..BASE_TIMESTAMP].fill(0);
+    let (mut records, _) = Records::new(bytes.into(), 5, vec![], false).unwrap();
+    let malformed = take_all(&mut records, ENOUGH).unwrap_err();
+    assert!(malformed.why.contains("offset 6"), "{}", malformed.why);
+}
+
+#[test]
 fn an_answer_may_end_within_a_batch() {
     let batches = [
         batch(&[record(5, -1), record(6, -1)]),

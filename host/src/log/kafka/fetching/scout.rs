@@ -2,13 +2,14 @@
 //! partition, a connection, and where a partition begins.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Builder;
 
 use anyhow::{Result, anyhow};
 use kafka_protocol::protocol::StrBytes;
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::connection::Connection;
@@ -42,12 +43,13 @@ pub(super) enum Found {
         broker: i32,
         made: Result<Box<Connection>>,
     },
-    Beginning {
+    Bounds {
         at: TopicPartition,
-        first: Result<Offset, LogError>,
+        /// The first offset that is there, and the one behind the last.
+        bounds: Result<(Offset, Offset), LogError>,
     },
-    /// There was no thread to find something out.
-    Nothing(io::Error),
+    /// Something could not be found out, and why.
+    Nothing(String),
 }
 
 /// Finds things out.
@@ -124,29 +126,34 @@ impl Scout {
         });
     }
 
-    /// Finds out the first offset that is there of a partition.
-    pub(super) fn seek_beginning(&self, at: TopicPartition) {
+    /// Finds out which offsets are there of a partition.
+    pub(super) fn seek_bounds(&self, at: TopicPartition) {
         let log = self.log.clone();
-        self.send_out("beginning", move || {
-            let client = log.admin.inner();
+        self.send_out("bounds", move || {
+            let client = &log.uncommitted;
             let bounds = client.fetch_watermarks(&at.topic, at.partition, REQUEST_TIMEOUT);
-            let first = bounds.map(|(first, _)| Offset(first));
-            let first = first.map_err(|error| log_error(&error));
-            Found::Beginning { at, first }
+            let bounds = bounds.map(|(first, end)| (Offset(first), Offset(end)));
+            let bounds = bounds.map_err(|error| log_error(&error));
+            Found::Bounds { at, bounds }
         });
     }
 
     fn send_out(&self, name: &str, find: impl FnOnce() -> Found + Send + 'static) {
         let (tell, bell) = (self.tell.clone(), Arc::clone(&self.bell));
         let sent = Builder::new().name(name.to_owned()).spawn(move || {
+            // What others send is read by code of others, which must not leave anybody waiting.
+            let found = catch_unwind(AssertUnwindSafe(find));
+            let found = found.unwrap_or_else(|_| Found::Nothing("a panic".to_owned()));
             // Nobody is there to be told once the session has ended.
-            if tell.send(find()).is_ok() {
+            if tell.send(found).is_ok() {
                 bell.ring();
             }
         });
         if let Err(error) = sent {
             // Its other end is in the same hands.
-            let _ = self.tell.send(Found::Nothing(error));
+            let _ = self
+                .tell
+                .send(Found::Nothing(format!("no thread: {error}")));
         }
     }
 }
@@ -157,9 +164,9 @@ fn leaders(
     topic: &str,
     addresses: &mut BTreeMap<i32, Address>,
 ) -> Result<BTreeMap<i32, i32>, KafkaError> {
+    // A consumer asks: brokers may make a topic that a producer asks for.
     let told = log
-        .admin
-        .inner()
+        .uncommitted
         .fetch_metadata(Some(topic), REQUEST_TIMEOUT)?;
     addresses.extend(told.brokers().iter().filter_map(|broker| {
         let port = u16::try_from(broker.port()).ok()?;

@@ -43,7 +43,7 @@ pub(super) enum Addresses {
 }
 
 /// TLS, with files that are read anew for each connection.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, PartialEq)]
 pub(super) struct Tls {
     pub(super) authorities: Option<PathBuf>,
     pub(super) authorities_pem: Option<String>,
@@ -61,6 +61,17 @@ pub(super) struct Tls {
     /// Whether the broker's certificate must be good, and be for the host that was asked for.
     pub(super) verifies: bool,
     pub(super) verifies_host: bool,
+}
+
+/// Without keys and passwords.
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls")
+            .field("authorities", &self.authorities)
+            .field("certificate", &self.certificate)
+            .field("keystore", &self.keystore)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Name and password, and how they are shown.
@@ -249,6 +260,9 @@ mod tests {
             ("sasl.mechanism", "SCRAM-SHA-512"),
             ("sasl.username", "me"),
             ("sasl.password", "secret"),
+            ("ssl.key.pem", "secret"),
+            ("ssl.key.password", "secret"),
+            ("ssl.keystore.password", "secret"),
         ];
         for (protocol, tls, logs_in) in [
             ("PLAINTEXT", false, false),

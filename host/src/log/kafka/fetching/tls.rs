@@ -11,7 +11,7 @@ use openssl::ssl::{
     SslConnector, SslConnectorBuilder, SslFiletype, SslMethod, SslStream, SslVerifyMode,
 };
 use openssl::x509::X509;
-use openssl::x509::store::X509Lookup;
+use openssl::x509::store::{X509Lookup, X509StoreBuilder};
 use openssl::x509::verify::X509VerifyFlags;
 
 use super::settings::Tls;
@@ -29,8 +29,9 @@ pub(super) fn greet(tls: &Tls, host: &str, socket: TcpStream) -> Result<SslStrea
 }
 
 fn connector(tls: &Tls) -> Result<SslConnector> {
-    // Without the list of ciphers that the crate would set; the library's own is the one that librdkafka has.
     let mut builder = SslConnector::builder(SslMethod::tls_client())?;
+    // Whoever the crate would trust is not, unless the settings say so.
+    builder.set_cert_store(X509StoreBuilder::new()?.build());
     builder.set_verify(match tls.verifies {
         true => SslVerifyMode::PEER,
         false => SslVerifyMode::NONE,
@@ -86,6 +87,8 @@ fn trust(tls: &Tls, builder: &mut SslConnectorBuilder) -> Result<()> {
         if found.cert_file.is_some() || !found.cert_dir.is_empty() {
             let folder = found.cert_dir.first().map(AsRef::as_ref);
             builder.load_verify_locations(found.cert_file.as_deref(), folder)?;
+        } else {
+            builder.set_default_verify_paths()?;
         }
     }
     if let Some(list) = &tls.revoked {
@@ -154,4 +157,150 @@ fn key_of(pem: &[u8], tls: &Tls) -> Result<PKey<Private>> {
         pem,
         password.as_bytes(),
     )?)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
+
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use openssl::ssl::SslAcceptor;
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+
+    use super::*;
+
+    type Authority = CertifiedIssuer<'static, KeyPair>;
+
+    fn authority() -> Authority {
+        let mut params = CertificateParams::new(vec![]).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params
+            .distinguished_name
+            .push(DnType::CommonName, "authority");
+        CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap()
+    }
+
+    /// Serves whoever comes, with a certificate for a host. Returns its port.
+    fn serve(authority: &Authority, host: &str) -> u16 {
+        let key = KeyPair::generate().unwrap();
+        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let certificate = params.signed_by(&key, authority).unwrap().pem();
+        let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
+        let key = PKey::private_key_from_pem(key.serialize_pem().as_bytes()).unwrap();
+        acceptor.set_private_key(&key).unwrap();
+        let certificate = X509::from_pem(certificate.as_bytes()).unwrap();
+        acceptor.set_certificate(&certificate).unwrap();
+        let acceptor = acceptor.build();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            for socket in listener.incoming() {
+                if let Ok(mut stream) = acceptor.accept(socket.unwrap()) {
+                    let _ = stream.write_all(b"welcome");
+                }
+            }
+        });
+        port
+    }
+
+    /// What the server says, or why it was not greeted.
+    fn greeted(port: u16, tls: &Tls) -> Result<String, String> {
+        let socket = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let stream = greet(tls, "localhost", socket);
+        let mut said = String::new();
+        let mut stream = stream.map_err(|error| format!("{error:#}"))?;
+        stream.read_to_string(&mut said).unwrap();
+        Ok(said)
+    }
+
+    fn trusting(authority: &Authority) -> Tls {
+        Tls {
+            authorities_pem: Some(authority.pem()),
+            verifies: true,
+            verifies_host: true,
+            ..Tls::default()
+        }
+    }
+
+    #[test]
+    fn who_is_not_named_is_not_trusted() {
+        let (known, stranger) = (authority(), authority());
+        let port = serve(&known, "localhost");
+        assert_eq!(greeted(port, &trusting(&known)).unwrap(), "welcome");
+        let nobody = Tls {
+            authorities_pem: None,
+            ..trusting(&known)
+        };
+        for wary in [trusting(&stranger), nobody] {
+            let why = greeted(port, &wary).unwrap_err();
+            assert!(why.contains("TLS") && why.contains("certificate"), "{why}");
+        }
+        let careless = Tls {
+            verifies: false,
+            ..trusting(&stranger)
+        };
+        assert_eq!(greeted(port, &careless).unwrap(), "welcome");
+    }
+
+    #[test]
+    fn a_certificate_is_for_the_host_that_was_asked_for_unless_that_is_no_matter() {
+        let known = authority();
+        let port = serve(&known, "elsewhere");
+        let why = greeted(port, &trusting(&known)).unwrap_err();
+        assert!(why.contains("mismatch"), "{why}");
+        let lenient = Tls {
+            verifies_host: false,
+            ..trusting(&known)
+        };
+        assert_eq!(greeted(port, &lenient).unwrap(), "welcome");
+    }
+
+    #[test]
+    fn a_file_that_is_not_there_is_named() {
+        let known = authority();
+        let port = serve(&known, "localhost");
+        let missing = || Some("nowhere/at-all.pem".into());
+        for (tls, setting) in [
+            (
+                Tls {
+                    authorities: missing(),
+                    ..Tls::default()
+                },
+                "ssl.ca.location",
+            ),
+            (
+                Tls {
+                    certificate: missing(),
+                    ..Tls::default()
+                },
+                "ssl.certificate.location",
+            ),
+            (
+                Tls {
+                    key: missing(),
+                    ..Tls::default()
+                },
+                "ssl.key.location",
+            ),
+            (
+                Tls {
+                    keystore: missing(),
+                    ..Tls::default()
+                },
+                "ssl.keystore.location",
+            ),
+            (
+                Tls {
+                    revoked: missing(),
+                    ..Tls::default()
+                },
+                "ssl.crl.location",
+            ),
+        ] {
+            let why = greeted(port, &tls).unwrap_err();
+            assert!(why.contains(setting) && why.contains("at-all.pem"), "{why}");
+        }
+    }
 }
