@@ -120,7 +120,7 @@ impl Scout {
         let (settings, client) = (Arc::clone(&self.settings), self.client.clone());
         self.send_out("connecting", move || {
             let made = dial(&settings, &client, (&host, port));
-            let made = made.map_err(|error| anyhow!("broker {broker} at {host}:{port}: {error:#}"));
+            let made = made.map_err(|error| anyhow!("{host}:{port}: {error:#}"));
             let made = made.map(Box::new);
             Found::Connection { broker, made }
         });
