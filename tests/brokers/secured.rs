@@ -185,6 +185,17 @@ fn records_are_fetched_through_every_kind_of_door() {
         ("ssl.keystore.password", "open sesame"),
     ];
     works(&fortress.mutual, &[&[tls, trusts], &store[..]].concat());
+    let [certificate, key] =
+        [&certificate, &key].map(|path| std::fs::read_to_string(path).unwrap());
+    let texts = [
+        ("ssl.certificate.pem", &*certificate),
+        ("ssl.key.pem", &key),
+        ("ssl.sigalgs.list", "ECDSA+SHA256"),
+    ];
+    works(
+        &fortress.mutual,
+        &[&[tls, trusts, password], &texts[..]].concat(),
+    );
     for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
         works(&fortress.login, &alice("sasl_plaintext", mechanism));
     }

@@ -18,33 +18,10 @@ const ASK: Duration = Duration::from_millis(200);
 /// Any 16 bytes in base64 name a cluster; these read "millstream-hurts".
 const CLUSTER: &str = "bWlsbHN0cmVhbS1odXJ0cw";
 
-/// What holds for every broker of a test: as little as starts soon, and no more replicas than there are of them.
-pub(crate) const COMMON: &str = "
-# One node holds the only replica.
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-
-# 50 partitions each are for clusters; few start sooner.
-offsets.topic.num.partitions=4
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.num.partitions=1
-
-# A group starts without waiting for more members.
-group.initial.rebalance.delay.ms=0
-
-# After a kill the controller waits this long before it takes the broker for a new one.
-broker.session.timeout.ms=2000
-broker.heartbeat.interval.ms=500
-
-# The clicks have event times of their own.
-log.retention.ms=-1
-
-# A misspelt topic is an error, not a new topic.
-auto.create.topics.enable=false
-";
+/// What every broker of ours has.
+const COMMON: &str = include_str!("../../xtask/kafka/common.properties");
+/// After a kill the controller waits no longer than this before it takes the broker for a new one.
+const KILLED: &str = "broker.session.timeout.ms=2000\nbroker.heartbeat.interval.ms=500\n";
 
 /// The folder of Kafka's jars, or `None`, said in plain sight, where there is none. Under CI it must be there.
 pub(crate) fn jars() -> Option<PathBuf> {
@@ -74,7 +51,7 @@ impl Broker {
         fs::create_dir_all(folder.join("tmp")).unwrap();
         let data = folder.join("data").display().to_string();
         // What is said last holds.
-        let settings = format!("{COMMON}log.dirs={data}\n{settings}");
+        let settings = format!("{COMMON}{KILLED}log.dirs={data}\n{settings}");
         fs::write(folder.join("server.properties"), settings).unwrap();
         let broker = Self {
             libs: libs.to_owned(),

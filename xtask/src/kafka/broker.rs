@@ -89,6 +89,9 @@ fn free_port() -> Result<TcpListener> {
     TcpListener::bind("127.0.0.1:0").context("cannot find a free port")
 }
 
+/// What every broker of ours has.
+const COMMON: &str = include_str!("../../kafka/common.properties");
+
 /// The settings: Kafka's own defaults, as users have them, but for what one node and quick tests need.
 fn properties(clients: u16, controller: u16, data: &Path) -> String {
     let data = data.display();
@@ -102,28 +105,7 @@ listeners=CLIENTS://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}
 listener.security.protocol.map=CLIENTS:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=CLIENTS
 log.dirs={data}
-
-# One node holds the only replica.
-offsets.topic.replication.factor=1
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
-share.coordinator.state.topic.replication.factor=1
-share.coordinator.state.topic.min.isr=1
-
-# 50 partitions each are for clusters; few start sooner.
-offsets.topic.num.partitions=4
-transaction.state.log.num.partitions=4
-share.coordinator.state.topic.num.partitions=1
-
-# A group starts without waiting for more members.
-group.initial.rebalance.delay.ms=0
-
-# Tests write records with event times of years ago, which the usual retention of a week would remove.
-log.retention.ms=-1
-
-# A misspelt topic is an error, not a new topic.
-auto.create.topics.enable=false
-"
+{COMMON}"
     )
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsFd;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Result, bail, ensure};
 use bytes::Bytes;
@@ -247,9 +247,4 @@ impl Incoming {
     fn due(&self) -> usize {
         usize::try_from(u32::from_be_bytes(self.len)).unwrap_or(usize::MAX)
     }
-}
-
-/// How long an answer is waited for that a broker may itself wait for records with.
-pub(super) fn deadline(now: Instant, wait: Duration, timeout: Duration) -> Instant {
-    now + wait + timeout
 }

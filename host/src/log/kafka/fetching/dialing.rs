@@ -1,18 +1,17 @@
 //! Connections to brokers, made while the caller waits: address, TLS, versions, login. On a thread of its own, since each may take long.
 
-use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use bytes::Bytes;
 use kafka_protocol::messages::{ApiKey, ApiVersionsRequest, ApiVersionsResponse};
-use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
+use kafka_protocol::protocol::StrBytes;
 
 use super::connection::{Connection, Stream};
-use super::frames::{Exchange, answer, error_name, request};
+use super::frames::{answer, error_name};
 use super::login::log_in;
 use super::settings::{Addresses, Settings};
+use super::talk::Talk;
 use super::tls::greet;
 
 /// The versions of the request for records that are spoken: the first that tells aborted transactions apart, and the last that names
@@ -25,9 +24,6 @@ const VERSIONS: i16 = 3;
 const VERSIONS_BEFORE: i16 = 0;
 /// The code of that error.
 const UNSUPPORTED_VERSION: i16 = 35;
-
-/// What is answered before the first records is short.
-const MAX_FRAME: usize = 1 << 20;
 
 /// How much of the time for which a login holds is used.
 const USED: f64 = 0.8;
@@ -49,19 +45,15 @@ pub(super) fn dial(
         None => Stream::Plain(socket),
         Some(tls) => Stream::Tls(Box::new(greet(tls, host, socket)?)),
     };
-    let mut talk = Talk {
-        stream,
-        client: client.clone(),
-        number: 0,
-    };
+    let mut talk = Talk::new(stream, client);
     let version = version(&mut talk)?;
     let login = settings.login.as_ref();
-    let holds = match login.map(|login| log_in(login, &mut talk)).transpose()? {
-        Some(Some(holds)) => Some(Instant::now() + holds.mul_f64(USED)),
-        Some(None) | None => None,
-    };
-    talk.stream.socket().set_nonblocking(true)?;
-    Ok(Connection::new(talk.stream, client.clone(), version, holds))
+    let holds = login.map(|login| log_in(login, &mut talk)).transpose()?;
+    let holds = holds.flatten();
+    let holds = holds.map(|holds| Instant::now() + holds.mul_f64(USED));
+    let stream = talk.end();
+    stream.socket().set_nonblocking(true)?;
+    Ok(Connection::new(stream, client.clone(), version, holds))
 }
 
 /// A connected socket, to the first address that answers.
@@ -95,7 +87,7 @@ fn version(talk: &mut Talk) -> Result<i16> {
     let asked = ApiVersionsRequest::default()
         .with_client_software_name("millstream".into())
         .with_client_software_version(env!("CARGO_PKG_VERSION").into());
-    let frame = talk.call(ApiKey::ApiVersions, VERSIONS, &asked)?;
+    let (number, frame) = talk.call(ApiKey::ApiVersions, VERSIONS, &asked)?;
     // An error is told in the first version, whichever was asked for.
     let code = frame
         .get(4..6)
@@ -106,7 +98,7 @@ fn version(talk: &mut Talk) -> Result<i16> {
             VERSIONS_BEFORE,
             &ApiVersionsRequest::default(),
         )?,
-        _ => answer(VERSIONS, talk.number, frame)?,
+        _ => answer(VERSIONS, number, frame)?,
     };
     ensure!(
         told.error_code == 0,
@@ -129,55 +121,12 @@ fn version(talk: &mut Talk) -> Result<i16> {
     Ok(newest)
 }
 
-/// A connection on which requests are waited for.
-struct Talk {
-    stream: Stream,
-    client: StrBytes,
-    number: i32,
-}
-
-impl Talk {
-    /// Makes a request and waits for its answer, which comes without its length.
-    fn call<Q: Encodable + HeaderVersion>(
-        &mut self,
-        key: ApiKey,
-        version: i16,
-        asked: &Q,
-    ) -> Result<Bytes> {
-        self.number += 1;
-        let frame = request((key, version), self.number, &self.client, asked)?;
-        self.stream.write_all(&frame)?;
-        let mut len = [0; 4];
-        self.stream.read_exact(&mut len).context("no answer")?;
-        let len = usize::try_from(u32::from_be_bytes(len)).unwrap_or(usize::MAX);
-        ensure!(
-            len <= MAX_FRAME,
-            "an answer of {len} bytes: is this Kafka, and with TLS as the settings say?"
-        );
-        let mut frame = vec![0; len];
-        self.stream
-            .read_exact(&mut frame)
-            .context("half an answer")?;
-        Ok(frame.into())
-    }
-}
-
-impl Exchange for Talk {
-    fn exchange<Q, A>(&mut self, key: ApiKey, version: i16, asked: &Q) -> Result<A>
-    where
-        Q: Encodable + HeaderVersion,
-        A: Decodable + HeaderVersion,
-    {
-        let frame = self.call(key, version, asked)?;
-        answer(version, self.number, frame)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that can't go on fails")]
 
     use std::collections::BTreeMap;
+    use std::io::{Read, Write};
     use std::net::TcpListener;
 
     use super::*;

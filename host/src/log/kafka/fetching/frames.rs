@@ -6,18 +6,6 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::{ApiKey, RequestHeader, ResponseHeader};
 use kafka_protocol::protocol::{Decodable, Encodable, HeaderVersion, StrBytes};
 
-/// Somebody who answers requests, one after the other, while the caller waits.
-pub(super) trait Exchange {
-    /// Makes a request and waits for its answer.
-    ///
-    /// # Errors
-    /// If none comes, or one that can't be read.
-    fn exchange<Q, A>(&mut self, key: ApiKey, version: i16, request: &Q) -> Result<A>
-    where
-        Q: Encodable + HeaderVersion,
-        A: Decodable + HeaderVersion;
-}
-
 /// A request as it is sent, with a number that its answer will have.
 ///
 /// # Errors

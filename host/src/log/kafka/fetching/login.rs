@@ -1,5 +1,7 @@
 //! Logins to brokers (SASL): PLAIN (RFC 4616) and SCRAM (RFC 5802), by the steps of Kafka's protocol.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result, anyhow, bail};
 use bytes::Bytes;
 use kafka_protocol::messages::{
@@ -8,10 +10,10 @@ use kafka_protocol::messages::{
 };
 use rsasl::config::SASLConfig;
 use rsasl::prelude::{Mechname, SASLClient, State};
-use std::time::Duration;
 
-use super::frames::{Exchange, error_name};
+use super::frames::error_name;
 use super::settings::Login;
+use super::talk::Talk;
 
 /// The version of the handshake since which what follows is framed like everything else, and that of the steps which tells how long
 /// they hold.
@@ -23,7 +25,7 @@ const AUTHENTICATE: i16 = 1;
 /// # Errors
 /// If the broker does not offer the mechanism, or does not take name and password, in its words; or if it does not prove
 /// that it knows the password itself, as SCRAM asks for.
-pub(super) fn log_in(login: &Login, broker: &mut impl Exchange) -> Result<Option<Duration>> {
+pub(super) fn log_in(login: &Login, broker: &mut Talk) -> Result<Option<Duration>> {
     let request = SaslHandshakeRequest::default().with_mechanism(login.mechanism.into());
     let answer: SaslHandshakeResponse =
         broker.exchange(ApiKey::SaslHandshake, HANDSHAKE, &request)?;

@@ -1,13 +1,13 @@
 //! Records of partitions, fetched from their brokers by our own code.
 //!
-//! librdkafka makes an object of each message, which costs three times what all the rest of a record's way through the host does. So
-//! it has the group, the offsets and the transactions, and records are read here: one request at a time to each broker that leads partitions,
+//! librdkafka makes an object of each message, which costs as much as all the rest of a record's way through the host. So it has the
+//! group, the offsets and the transactions, and records are read here: one request at a time to each broker that leads partitions,
 //! on a socket that the session itself reads, and batches walked where they lie. A broker that fails costs its partitions a rest, and they
 //! are asked for at whoever leads them then, at the offset where they stood.
 //!
 //! - `settings`: how, as the settings of the client say; `partition`: where each partition stands; `asking`: what brokers are asked for;
 //!   `hearing`: what their answers mean for a partition; `records`, `unpacking`: the records in them.
-//! - `scout`: what takes long is found out beside; `dialing`, `tls`, `login`: connections are made; `connection`, `frames`: and used.
+//! - `scout`: what takes long is found out beside; `dialing`, `tls`, `talk`, `login`: connections are made; `connection`, `frames`: and used.
 
 mod asking;
 mod connection;
@@ -19,6 +19,7 @@ mod partition;
 mod records;
 mod scout;
 mod settings;
+mod talk;
 mod tls;
 mod unpacking;
 
@@ -355,7 +356,7 @@ impl Fetching {
                 continue;
             };
             let request = request_for(&asked, &self.settings);
-            let deadline = connection::deadline(now, self.settings.wait, self.settings.timeout);
+            let deadline = now + self.settings.wait + self.settings.timeout;
             if let Err(error) = connection.ask(asked, &request, deadline) {
                 failed.push((*id, error));
             }

@@ -167,9 +167,15 @@ mod tests {
     use std::net::TcpListener;
 
     use openssl::ssl::SslAcceptor;
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    use rcgen::{
+        BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer,
+        DnType, IsCa, KeyIdMethod, KeyPair, RevokedCertParams, date_time_ymd,
+    };
 
     use super::*;
+
+    /// Of every certificate here.
+    const SERIAL: u64 = 7;
 
     type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -185,7 +191,8 @@ mod tests {
     /// Serves whoever comes, with a certificate for a host. Returns its port.
     fn serve(authority: &Authority, host: &str) -> u16 {
         let key = KeyPair::generate().unwrap();
-        let params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![host.to_owned()]).unwrap();
+        params.serial_number = Some(SERIAL.into());
         let certificate = params.signed_by(&key, authority).unwrap().pem();
         let mut acceptor = SslAcceptor::mozilla_intermediate_v5(SslMethod::tls_server()).unwrap();
         let key = PKey::private_key_from_pem(key.serialize_pem().as_bytes()).unwrap();
@@ -255,6 +262,38 @@ mod tests {
             ..trusting(&known)
         };
         assert_eq!(greeted(port, &lenient).unwrap(), "welcome");
+    }
+
+    #[test]
+    fn a_certificate_that_was_called_back_is_no_longer_good() {
+        let known = authority();
+        let port = serve(&known, "localhost");
+        let folder = tempfile::tempdir().unwrap();
+        let called_back = |serial: u64| {
+            let list = CertificateRevocationListParams {
+                this_update: date_time_ymd(2020, 1, 1),
+                next_update: date_time_ymd(4000, 1, 1),
+                crl_number: 1.into(),
+                issuing_distribution_point: None,
+                revoked_certs: vec![RevokedCertParams {
+                    serial_number: serial.into(),
+                    revocation_time: date_time_ymd(2020, 1, 1),
+                    reason_code: None,
+                    invalidity_date: None,
+                }],
+                key_identifier_method: KeyIdMethod::Sha256,
+            };
+            let path = folder.path().join(format!("{serial}.pem"));
+            std::fs::write(&path, list.signed_by(&known).unwrap().pem().unwrap()).unwrap();
+            let tls = Tls {
+                revoked: Some(path),
+                ..trusting(&known)
+            };
+            greeted(port, &tls)
+        };
+        assert_eq!(called_back(SERIAL + 1).unwrap(), "welcome");
+        let why = called_back(SERIAL).unwrap_err();
+        assert!(why.contains("revoked"), "{why}");
     }
 
     #[test]
