@@ -224,6 +224,16 @@ fn slots_keep_apart_what_comes_in_and_what_has_been_taken() {
 }
 
 #[test]
+fn rows_that_follow_one_another_into_a_slot_are_each_added_and_errors_name_their_rows() {
+    init_totals();
+    let rows = [1, 2, 101, 4, 102, 8, 16, 103, 32];
+    let errors = TotalsComponent::accumulate(vec![1, 1, 1, 0, 0, 0, 1, 2, 2], amounts(&rows));
+    assert_eq!(errors.rows, [2, 4, 7]);
+    let produced = TotalsComponent::finish(vec![0, 1, 2]);
+    assert_eq!(totals(&produced).1, [12, 19, 32]);
+}
+
+#[test]
 fn a_closed_slot_begins_again_empty() {
     init_totals();
     TotalsComponent::accumulate(vec![0, 1], amounts(&[1, 2]));

@@ -1,7 +1,6 @@
 //! Distinct keys, each behind its length in one buffer, as they stand in a partial.
 //!
-//! So a new key allocates nothing of its own, a partial of keys is a copy of a piece of the buffer, and a look-up touches two places of memory:
-//! the table, which holds where each key stands, and the key. The table's hashes never leave the process, and their seed is fixed, so that a
+//! So a new key allocates nothing of its own, and a look-up touches two places of memory: the table, which holds where each key stands, and the key. The table's hashes never leave the process, and their seed is fixed, so that a
 //! run can be repeated exactly.
 
 use std::hash::{BuildHasher, Hasher};
@@ -49,28 +48,18 @@ impl sealed::Key for [u8] {
     }
 }
 
-/// Distinct keys, each with a note of its own.
+/// Distinct keys, each with a number that is noted with it.
 ///
-/// A key takes its bytes, one for its length (2 from 128 bytes on), and 6 to 12 bytes of the table besides the note.
-pub(super) struct Keys<K: ?Sized, N = ()> {
+/// A key takes its bytes, one for its length (2 from 128 bytes on), and, in a component, 10 to 20 bytes of the table.
+pub(super) struct Keys<K: ?Sized> {
     bytes: Vec<u8>,
-    places: HashTable<(usize, N)>,
+    places: HashTable<(usize, usize)>,
     kind: PhantomData<fn(&K)>,
 }
 
-impl<K: Key + ?Sized, N: Copy> Keys<K, N> {
+impl<K: Key + ?Sized> Keys<K> {
     pub(super) fn len(&self) -> usize {
         self.places.len()
-    }
-
-    /// Where the next key will stand.
-    pub(super) fn end(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// All keys that stand from this place on, each behind its length, in the order in which they came.
-    pub(super) fn lines_from(&self, place: usize) -> &[u8] {
-        &self.bytes[place..]
     }
 
     /// The key that stands at a place where one was put.
@@ -92,22 +81,18 @@ impl<K: Key + ?Sized, N: Copy> Keys<K, N> {
         })
     }
 
-    /// The key's note.
-    pub(super) fn find(&self, key: &K) -> Option<N> {
+    /// The key's number.
+    pub(super) fn find(&self, key: &K) -> Option<usize> {
         let key = key.as_bytes();
         let found = self.places.find(hash(key), |(place, _)| {
             stands_at(&self.bytes[*place..], key)
         });
-        found.map(|(_, note)| *note)
+        found.map(|(_, number)| *number)
     }
 
-    /// Puts a key in, with this note, if it is not there.
-    pub(super) fn insert(&mut self, key: &K, note: N) -> Put<N> {
-        self.insert_bytes(key.as_bytes(), note)
-    }
-
-    /// As [`insert`](Self::insert), of bytes that are known to be such a key.
-    pub(super) fn insert_bytes(&mut self, key: &[u8], note: N) -> Put<N> {
+    /// Puts a key in, with this number, if it is not there.
+    pub(super) fn insert(&mut self, key: &K, number: usize) -> Put {
+        let key = key.as_bytes();
         let bytes = &self.bytes;
         let entry = self.places.entry(
             hash(key),
@@ -118,32 +103,24 @@ impl<K: Key + ?Sized, N: Copy> Keys<K, N> {
             Entry::Occupied(known) => Put::Known(known.get().1),
             Entry::Vacant(new) => {
                 let place = self.bytes.len();
-                new.insert((place, note));
+                new.insert((place, number));
                 wire::put_bytes(key, &mut self.bytes);
                 Put::New(place)
             }
         }
     }
-
-    /// Makes room for so many keys with so many bytes in all, their lengths included.
-    pub(super) fn reserve(&mut self, keys: usize, bytes: usize) {
-        let all = &self.bytes;
-        let rehash = |(place, _): &(usize, N)| hash(split(&all[*place..]).0);
-        self.places.reserve(keys, rehash);
-        self.bytes.reserve(bytes);
-    }
 }
 
 /// What putting a key in has found.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) enum Put<N> {
-    /// It was there, with this note.
-    Known(N),
+pub(super) enum Put {
+    /// It was there, with this number.
+    Known(usize),
     /// It is new, and stands here.
     New(usize),
 }
 
-impl<K: ?Sized, N> Default for Keys<K, N> {
+impl<K: ?Sized> Default for Keys<K> {
     fn default() -> Self {
         Self {
             bytes: Vec::new(),
@@ -154,7 +131,7 @@ impl<K: ?Sized, N> Default for Keys<K, N> {
 }
 
 /// The key at the beginning of such a buffer, and what comes after it.
-fn split(lines: &[u8]) -> (&[u8], &[u8]) {
+pub(super) fn split(lines: &[u8]) -> (&[u8], &[u8]) {
     let (length, start) = match lines {
         [short @ ..0x80, ..] => (usize::from(*short), 1),
         _ => usize::decode_var(lines).expect("every key stands behind its length"),
@@ -167,18 +144,22 @@ fn stands_at(lines: &[u8], key: &[u8]) -> bool {
     is_same(split(lines).0, key)
 }
 
-fn hash(key: &[u8]) -> u64 {
+pub(super) fn hash(key: &[u8]) -> u64 {
     // Nothing comes after it, so its length need not be hashed apart, as `hash_one` would.
-    let mut hasher = FixedState::with_seed(0).build_hasher();
+    let mut hasher = hasher();
     hasher.write(key);
     hasher.finish()
+}
+
+pub(super) fn hasher() -> impl Hasher {
+    FixedState::with_seed(0).build_hasher()
 }
 
 /// Whether two keys are equal.
 ///
 /// In a component, `==` on slices is a call of a function that compares byte after byte. Here it is eight bytes at a time, the last of
 /// which may have been compared before.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
+pub(super) fn is_same(one: &[u8], other: &[u8]) -> bool {
     if one.len() != other.len() {
         return false;
     }
@@ -218,21 +199,17 @@ mod tests {
         }
 
         #[test]
-        fn keys_stand_in_the_order_in_which_they_first_came_each_with_its_first_note(
+        fn keys_stand_in_the_order_in_which_they_first_came_each_with_its_first_number(
             rows in prop::collection::vec(row(), 0..400),
-            reserved in 0_usize..100,
         ) {
-            let mut keys = Keys::<[u8], usize>::default();
+            let mut keys = Keys::<[u8]>::default();
             let mut model: HashMap<&[u8], usize> = HashMap::new();
             let mut order: Vec<&[u8]> = Vec::new();
             for (number, row) in rows.iter().enumerate() {
                 prop_assert_eq!(keys.find(row), model.get(&**row).copied());
-                if number == reserved {
-                    keys.reserve(reserved, reserved);
-                }
-                let end = keys.end();
+                let end = keys.bytes.len();
                 match model.get(&**row) {
-                    Some(note) => prop_assert_eq!(keys.insert(row, number), Put::Known(*note)),
+                    Some(known) => prop_assert_eq!(keys.insert(row, number), Put::Known(*known)),
                     None => {
                         prop_assert_eq!(keys.insert(row, number), Put::New(end));
                         prop_assert_eq!(keys.key(end), &row[..]);

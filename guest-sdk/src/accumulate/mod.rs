@@ -18,6 +18,7 @@ mod per_key;
 mod quantiles;
 mod sum_f64;
 mod sum_i64;
+mod table;
 mod tracked;
 mod wire;
 

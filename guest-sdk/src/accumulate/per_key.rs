@@ -23,7 +23,7 @@ use super::{Accumulator, PartialError};
 /// ```
 pub struct PerKey<A, K: Key + ?Sized = str> {
     /// Each with the number of its slot.
-    keys: Keys<K, usize>,
+    keys: Keys<K>,
     slots: Vec<Slot<A>>,
     /// The numbers of the slots that are marked so.
     touched: Vec<usize>,

@@ -110,11 +110,6 @@ impl<'a> Reader<'a> {
         Ok(*bytes)
     }
 
-    /// How many bytes are left.
-    pub(super) fn left(&self) -> usize {
-        self.rest.len()
-    }
-
     /// Everything that is left.
     pub(super) fn remainder(&mut self) -> &'a [u8] {
         std::mem::take(&mut self.rest)

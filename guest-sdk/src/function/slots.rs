@@ -34,12 +34,15 @@ impl<F: Aggregate> Slots<F> {
         batch: &Batch,
     ) -> Result<RowErrors, ContractError> {
         expect_one_each("slots", slots.len(), batch.rows as usize)?;
-        let rows = Rows::<F::Row<'_>>::open(batch)?;
+        let mut rows = (0..batch.rows).zip(Rows::<F::Row<'_>>::open(batch)?);
         let mut errors = ErrorCollector::new();
-        for ((index, row), &slot) in (0..batch.rows).zip(rows).zip(slots) {
-            let state = begin(&mut self.slots, slot);
-            if let Err(error) = self.function.add(state, row) {
-                errors.push(index, &error);
+        // Most rows go where the one before went.
+        for run in slots.chunk_by(|one, next| one == next) {
+            let state = begin(&mut self.slots, run[0]);
+            for (index, row) in rows.by_ref().take(run.len()) {
+                if let Err(error) = self.function.add(state, row) {
+                    errors.push(index, &error);
+                }
             }
         }
         Ok(errors.finish())
