@@ -155,7 +155,8 @@ impl Table {
         if self.used * 4 <= self.places.len() * 3 {
             self.places[free] = Place::of(entry);
         } else {
-            self.grow((self.places.len() * 2).max(4));
+            // From two on: there may be a table for each of a million keys, and one user in each.
+            self.grow((self.places.len() * 2).max(2));
             self.settle(entry);
         }
     }
