@@ -1,7 +1,7 @@
-//! Distinct keys, each behind its length in one buffer, as they stand in a partial.
+//! What a key is; and distinct keys with a number for each, which stand behind their lengths in one buffer.
 //!
-//! So a new key allocates nothing of its own, and a look-up touches two places of memory: the table, which holds where each key stands, and the key. The table's hashes never leave the process, and their seed is fixed, so that a
-//! run can be repeated exactly.
+//! So a new key allocates nothing of its own, and a look-up touches two places of memory: the table, which holds where each key stands, and
+//! the key. The table's hashes never leave the process, and their seed is fixed, so that a run can be repeated exactly.
 
 use std::hash::{BuildHasher, Hasher};
 use std::marker::PhantomData;
