@@ -149,6 +149,38 @@ proptest! {
     }
 }
 
+proptest! {
+    #[test]
+    fn a_column_of_text_is_taken_if_each_of_its_rows_is_text(
+        written in "[aü€😀]{0,8}",
+        cuts in vec(any::<prop::sample::Index>(), 0..5),
+        damage in prop::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>())),
+    ) {
+        let mut data = written.into_bytes();
+        if let (Some((at, byte)), false) = (damage, data.is_empty()) {
+            let at = at.index(data.len());
+            data[at] = byte;
+        }
+        let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(data.len() + 1)).collect();
+        ends.extend([0, data.len()]);
+        ends.sort_unstable();
+        let rows: Vec<&[u8]> = ends.windows(2).map(|ends| &data[ends[0]..ends[1]]).collect();
+        let offsets: Vec<i32> = ends.iter().map(|end| i32::try_from(*end).unwrap()).collect();
+
+        let column = text(&offsets, &data);
+        let is_text = rows.iter().all(|row| str::from_utf8(row).is_ok());
+        match <&str>::open(&column, rows.len()) {
+            Ok(opened) => {
+                prop_assert!(is_text);
+                for (index, row) in rows.iter().enumerate() {
+                    prop_assert_eq!(<&str>::get(&opened, index).as_bytes(), *row);
+                }
+            }
+            Err(error) => prop_assert!(!is_text, "{error}"),
+        }
+    }
+}
+
 #[track_caller]
 fn refused<'a, T: FromColumn<'a>>(column: &'a Column, rows: usize) -> String {
     let refused = T::open(column, rows).err().map(|error| error.to_string());
